@@ -1,0 +1,1 @@
+//! Reading base and overlay together.
