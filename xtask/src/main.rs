@@ -1,1 +1,72 @@
-fn main() {}
+//! `cargo xtask`: what a developer runs. A table of contents; each command lives in its own module.
+
+mod envoy;
+mod error;
+mod filter;
+mod finish;
+mod run;
+mod say;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Builds, tests, shows and measures Portcullis."
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build target/portcullis.wasm, the finished plugin.
+    Filter {
+        /// Build target/portcullis-trap.wasm too, the build for tests that traps on demand.
+        #[arg(long)]
+        trap: bool,
+    },
+    /// Fetch Envoy's release binary and print where it lies.
+    Envoy {
+        #[arg(long, default_value = envoy::DEFAULT_VERSION)]
+        version: String,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().task.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Task {
+    fn run(self) -> Result<(), Error> {
+        let workspace = Workspace::locate()?;
+        match self {
+            Self::Filter { trap } => {
+                filter::build(&workspace, filter::Variant::Shipped)?;
+                if trap {
+                    filter::build(&workspace, filter::Variant::Trap)?;
+                }
+                Ok(())
+            }
+            Self::Envoy { version } => {
+                let binary = envoy::ensure(&workspace, &version)?;
+                say::line(binary.display());
+                Ok(())
+            }
+        }
+    }
+}

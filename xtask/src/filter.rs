@@ -1,0 +1,103 @@
+//! Builds the plugin: cargo for the Wasm target, then the finish.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+use crate::{finish, run, say, toolchain};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// What is deployed.
+    Shipped,
+    /// A build for tests whose configuration may name a callback in which the VM traps.
+    Trap,
+}
+
+impl Variant {
+    fn file_name(self) -> &'static str {
+        match self {
+            Self::Shipped => "portcullis.wasm",
+            Self::Trap => "portcullis-trap.wasm",
+        }
+    }
+
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::Shipped => &[],
+            Self::Trap => &["--features", "trap"],
+        }
+    }
+
+    /// Both variants have their own build folder, so that neither rebuilds the other.
+    fn build_dir(self) -> &'static str {
+        match self {
+            Self::Shipped => "wasm",
+            Self::Trap => "wasm-trap",
+        }
+    }
+}
+
+/// Builds and finishes the plugin; returns where it lies.
+pub fn build(workspace: &Workspace, variant: Variant) -> Result<PathBuf, Error> {
+    let route = toolchain::ensure()?;
+    say::step(format_args!(
+        "building {} for {}",
+        variant.file_name(),
+        toolchain::TARGET
+    ));
+    let build_dir = workspace.built(variant.build_dir());
+    let mut command = route.cargo();
+    command
+        .current_dir(workspace.root())
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            "filter",
+            "--lib",
+            "--profile",
+            "wasm",
+        ])
+        .args(["--target", toolchain::TARGET, "--target-dir"])
+        .arg(&build_dir)
+        .args(variant.features());
+    run::run(&mut command)?;
+    let raw = build_dir.join(toolchain::TARGET).join("wasm/filter.wasm");
+    let finished = workspace.built(variant.file_name());
+    finish_file(raw, finished)
+}
+
+/// Lints the plugin for the target it runs on.
+pub fn lint(workspace: &Workspace) -> Result<(), Error> {
+    let mut command: Command = toolchain::ensure()?.cargo();
+    command
+        .current_dir(workspace.root())
+        .args([
+            "clippy",
+            "--locked",
+            "--package",
+            "filter",
+            "--target",
+            toolchain::TARGET,
+        ])
+        .arg("--target-dir")
+        .arg(workspace.built("wasm"))
+        .args(["--", "-D", "warnings"]);
+    run::run(&mut command)
+}
+
+fn finish_file(raw: PathBuf, finished: PathBuf) -> Result<PathBuf, Error> {
+    let module = fs::read(&raw).map_err(Error::file("cannot read", &raw))?;
+    let shipped = finish::finish(&module)?;
+    fs::write(&finished, &shipped).map_err(Error::file("cannot write", &finished))?;
+    say::line(format_args!(
+        "{}: {} KiB ({} KiB before the finish)",
+        finished.display(),
+        shipped.len().div_ceil(1024),
+        module.len().div_ceil(1024),
+    ));
+    Ok(finished)
+}

@@ -1,0 +1,81 @@
+//! Gets a compiler for the plugin's target: by rustup, or from Debian's packages where rustup cannot.
+
+use std::process::Command;
+
+use crate::error::Error;
+use crate::{run, say};
+
+pub const TARGET: &str = "wasm32-wasip1";
+const DEBIAN_PACKAGES: [&str; 5] = [
+    "rustc-web",
+    "cargo-web",
+    "rust-web-src",
+    "wasi-libc",
+    "lld-web",
+];
+
+/// How the plugin is compiled on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    Rustup,
+    Debian,
+}
+
+/// Makes sure that the target can be compiled for; says so while it has to fetch something.
+pub fn ensure() -> Result<Route, Error> {
+    if has_target() {
+        return Ok(Route::Rustup);
+    }
+    say::step(format_args!("adding the target {TARGET} to the toolchain"));
+    let added = run::run(Command::new("rustup").args(["target", "add", TARGET]));
+    if added.is_ok() && has_target() {
+        return Ok(Route::Rustup);
+    }
+    say::step("rustup could not add it, trying Debian's packages");
+    if run::apt_install(&DEBIAN_PACKAGES) {
+        return Ok(Route::Debian);
+    }
+    Err(Error::Missing {
+        tool: format!("the Rust target {TARGET}"),
+        remedy: format!(
+            "run `rustup target add {TARGET}`, or `apt-get install {}`",
+            DEBIAN_PACKAGES.join(" ")
+        ),
+    })
+}
+
+impl Route {
+    /// A cargo that can build for [`TARGET`].
+    pub fn cargo(self) -> Command {
+        match self {
+            Self::Rustup => run::cargo(),
+            Self::Debian => debian_cargo(),
+        }
+    }
+}
+
+/// Debian ships no standard library for the target: it is built from source, against its wasi-libc.
+fn debian_cargo() -> Command {
+    let mut command = Command::new("/usr/bin/cargo");
+    command
+        .env("PATH", "/usr/bin:/bin")
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_UNSTABLE_BUILD_STD", "std,panic_abort")
+        .env("CARGO_TARGET_WASM32_WASIP1_LINKER", "rust-lld")
+        .env(
+            "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
+            "-L native=/usr/lib/wasm32-wasi -Clink-self-contained=no",
+        );
+    command
+}
+
+fn has_target() -> bool {
+    let mut rustc = Command::new("rustc");
+    let Ok(output) = run::capture(rustc.args(["--print", "target-libdir", "--target", TARGET]))
+    else {
+        return false;
+    };
+    let library = String::from_utf8_lossy(&output.stdout);
+    output.status.success() && std::path::Path::new(library.trim()).is_dir()
+}
