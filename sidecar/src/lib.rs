@@ -1,1 +1,15 @@
-//! The sidecar.
+//! The sidecar of Portcullis: the hyper service that Envoy and operators talk to, and the command line.
+//!
+//! `main.rs` is the table of contents; here are the rooms. Depends on `reputation` for the domain and
+//! never on the filter.
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod intelligence;
+pub mod secrets;
+pub mod snapshot;
+pub mod store;
+pub mod telemetry;

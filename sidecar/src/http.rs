@@ -1,0 +1,118 @@
+//! Outgoing HTTP: one pooled client for feeds and providers, with the limits that keep a bad server
+//! from hurting: a deadline for the whole exchange, a cap on the body, no redirects.
+//!
+//! Does not know what is fetched, and never logs a header: they carry keys.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use thiserror::Error;
+
+/// Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+}
+
+/// One GET. Conditional requests are made by `if-none-match` and `if-modified-since` in `headers`.
+#[derive(Debug, Clone)]
+pub struct Get {
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    /// For the whole exchange: connect, headers and body.
+    pub timeout: Duration,
+    pub max_bytes: usize,
+}
+
+/// Any status that came with a complete body within the limits; 3xx are answers like others.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    #[error("no complete answer within {0:?}")]
+    Timeout(Duration),
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("no connection, or it broke before an answer came")]
+    Exchange(#[source] hyper_util::client::legacy::Error),
+    #[error("the connection broke within the answer")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the request cannot be made")]
+    Request(#[source] hyper::http::Error),
+}
+
+const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
+const IDLE: Duration = Duration::from_secs(60);
+
+impl HttpClient {
+    /// Trusts the system's certificate authorities; where there are none (a bare container) Mozilla's.
+    pub fn new() -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        let builder = match HttpsConnectorBuilder::new().with_native_roots() {
+            Ok(builder) => builder,
+            Err(_no_system_roots) => HttpsConnectorBuilder::new().with_webpki_roots(),
+        };
+        let https = builder.https_or_http().enable_http1().wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(https);
+        Self { client }
+    }
+
+    pub async fn get(&self, get: Get) -> Result<Answer, HttpError> {
+        let timeout = get.timeout;
+        match tokio::time::timeout(timeout, self.exchange(get)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(HttpError::Timeout(timeout)),
+        }
+    }
+
+    async fn exchange(&self, get: Get) -> Result<Answer, HttpError> {
+        let mut request = Request::get(get.uri)
+            .body(Empty::new())
+            .map_err(HttpError::Request)?;
+        *request.headers_mut() = get.headers;
+        let agent = hyper::header::HeaderValue::from_static(USER_AGENT);
+        request.headers_mut().entry("user-agent").or_insert(agent);
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(HttpError::Exchange)?;
+        let (parts, body) = response.into_parts();
+        let limit = get.max_bytes;
+        let body = Limited::new(body, limit).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                HttpError::TooLarge { limit }
+            } else {
+                HttpError::Body(error)
+            }
+        })?;
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.to_bytes(),
+        })
+    }
+}
+
+impl Default for HttpClient {
+    fn default() -> Self {
+        Self::new()
+    }
+}

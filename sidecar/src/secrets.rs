@@ -1,0 +1,135 @@
+//! Secrets by name, from the environment or a file. Values are read when they are used, so that a
+//! replaced file takes effect without a restart, and never printed: errors name the secret and the
+//! place, not what was there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use thiserror::Error;
+
+use crate::config::secret::{Secret, SecretName, SecretOrigin};
+
+/// The configured secrets. Reading one costs a file read at most; there is no cache to go stale.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    configured: BTreeMap<SecretName, Secret>,
+}
+
+/// Why a secret has no value. Never carries the value or a part of it.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    #[error("secret {name} is not configured: add [secret.{name}] with from = \"env\" or \"file\"")]
+    Unknown { name: SecretName },
+    #[error("secret {name}: the environment variable {variable} is not set")]
+    Unset { name: SecretName, variable: String },
+    #[error("secret {name}: the environment variable {variable} is not text")]
+    NotText { name: SecretName, variable: String },
+    #[error("secret {name}: {path} cannot be read")]
+    File {
+        name: SecretName,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("secret {name}: {place} holds no JSON object with a text field {field:?}")]
+    Field {
+        name: SecretName,
+        place: String,
+        field: String,
+    },
+    #[error("secret {name}: {place} is empty")]
+    Empty { name: SecretName, place: String },
+}
+
+/// What may be said of a secret to an operator.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct SecretStatus {
+    pub name: SecretName,
+    /// Where it comes from: `env NAME` or `file PATH`.
+    pub origin: String,
+    pub available: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
+impl Secrets {
+    pub fn new(configured: BTreeMap<SecretName, Secret>) -> Self {
+        Self { configured }
+    }
+
+    /// The value now.
+    pub fn get(&self, name: &SecretName) -> Result<SecretString, SecretError> {
+        let secret = self.configured.get(name);
+        let secret = secret.ok_or_else(|| SecretError::Unknown { name: name.clone() })?;
+        let raw = read(name, &secret.origin)?;
+        let value = match &secret.field {
+            Some(field) => json_field(name, secret, field, &raw)?,
+            None => raw,
+        };
+        if value.is_empty() {
+            let place = secret.origin.to_string();
+            return Err(SecretError::Empty {
+                name: name.clone(),
+                place,
+            });
+        }
+        Ok(SecretString::from(value))
+    }
+
+    /// Every configured secret and whether it can be read now; for `secrets` and `check-config`.
+    pub fn statuses(&self) -> Vec<SecretStatus> {
+        let status = |(name, secret): (&SecretName, &Secret)| {
+            let problem = self.get(name).err().map(|error| error.to_string());
+            SecretStatus {
+                name: name.clone(),
+                origin: secret.origin.to_string(),
+                available: problem.is_none(),
+                problem,
+                expires: secret.expires.map(|date| date.to_string()),
+            }
+        };
+        self.configured.iter().map(status).collect()
+    }
+}
+
+fn read(name: &SecretName, origin: &SecretOrigin) -> Result<String, SecretError> {
+    let name = name.clone();
+    match origin {
+        SecretOrigin::Env(variable) => std::env::var(variable).map_err(|error| match error {
+            std::env::VarError::NotPresent => SecretError::Unset {
+                name,
+                variable: variable.clone(),
+            },
+            std::env::VarError::NotUnicode(_) => SecretError::NotText {
+                name,
+                variable: variable.clone(),
+            },
+        }),
+        SecretOrigin::File(path) => match std::fs::read_to_string(path) {
+            Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
+            Err(source) => Err(SecretError::File {
+                name,
+                path: path.clone(),
+                source,
+            }),
+        },
+    }
+}
+
+/// A parse error of serde_json may quote what it read, so none is kept.
+fn json_field(
+    name: &SecretName,
+    secret: &Secret,
+    field: &str,
+    raw: &str,
+) -> Result<String, SecretError> {
+    let parsed: Option<serde_json::Value> = serde_json::from_str(raw).ok();
+    let text = parsed.as_ref().and_then(|value| value.get(field)?.as_str());
+    text.map(str::to_owned).ok_or_else(|| SecretError::Field {
+        name: name.clone(),
+        place: secret.origin.to_string(),
+        field: field.to_owned(),
+    })
+}
