@@ -1,1 +1,153 @@
-//! suite
+//! What every implementation of `Store` must do, run against each by its own tests.
+
+use std::sync::Arc;
+
+use reputation::decision::Origin;
+use reputation::mode::{Mode, ModeOverride};
+use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
+
+use super::{DecisionChange, Store, StoredVerdict, VerdictKey};
+use crate::clock::Day;
+
+/// Opens the same store again and again: the first time it is new and its epoch is [`CREATED`], later
+/// it holds what was written before.
+#[async_trait::async_trait]
+pub trait Factory {
+    async fn open(&self) -> Arc<dyn Store>;
+}
+
+pub const CREATED: UnixSeconds = UnixSeconds(1_800_000_000);
+
+/// Runs the whole suite; each part on a factory of its own.
+pub async fn run<F: Factory>(new_factory: impl Fn() -> F) {
+    decisions_survive_and_change_in_one_step(&new_factory()).await;
+    modes_are_replaced_as_a_whole(&new_factory()).await;
+    quota_is_counted_per_provider_and_day(&new_factory()).await;
+    versions_rise_across_restarts_and_begin_anew_with_an_epoch(&new_factory()).await;
+    verdicts_are_found_again_and_pruned(&new_factory()).await;
+}
+
+async fn decisions_survive_and_change_in_one_step(factory: &impl Factory) {
+    let store = factory.open().await;
+    assert!(store.decisions().await.unwrap().is_empty());
+    let (first, second) = (decision(1, "203.0.113.0/24"), decision(2, "2001:db8::/48"));
+    store.put_decision(&first).await.unwrap();
+    let change = DecisionChange {
+        put: vec![second.clone()],
+        delete: vec![first.id],
+    };
+    store.change_decisions(change).await.unwrap();
+    drop(store);
+    let store = factory.open().await;
+    assert_eq!(store.decisions().await.unwrap(), vec![second.clone()]);
+    store.delete_decision(second.id).await.unwrap();
+    store.delete_decision(second.id).await.unwrap();
+    assert!(store.decisions().await.unwrap().is_empty());
+}
+
+async fn modes_are_replaced_as_a_whole(factory: &impl Factory) {
+    let store = factory.open().await;
+    assert!(store.modes().await.unwrap().is_empty());
+    let route = |route: &str| ModeOverride {
+        mode: Mode::Monitor,
+        route: Some(route.to_owned()),
+        until: Some(UnixSeconds(7)),
+    };
+    store.put_modes(&[route("a"), route("b")]).await.unwrap();
+    store.put_modes(&[route("c")]).await.unwrap();
+    drop(store);
+    assert_eq!(
+        factory.open().await.modes().await.unwrap(),
+        vec![route("c")]
+    );
+}
+
+async fn quota_is_counted_per_provider_and_day(factory: &impl Factory) {
+    let store = factory.open().await;
+    assert_eq!(store.add_quota("one", Day(5)).await.unwrap(), 1);
+    assert_eq!(store.add_quota("one", Day(5)).await.unwrap(), 2);
+    assert_eq!(store.add_quota("two", Day(5)).await.unwrap(), 1);
+    assert_eq!(store.raise_quota("one", Day(5), 40).await.unwrap(), 40);
+    assert_eq!(store.raise_quota("one", Day(5), 3).await.unwrap(), 40);
+    drop(store);
+    let store = factory.open().await;
+    assert_eq!(store.quota("one", Day(5)).await.unwrap(), 40);
+    assert_eq!(store.quota("one", Day(6)).await.unwrap(), 0);
+    assert_eq!(store.add_quota("one", Day(6)).await.unwrap(), 1);
+    assert_eq!(store.quota("three", Day(5)).await.unwrap(), 0);
+}
+
+async fn versions_rise_across_restarts_and_begin_anew_with_an_epoch(factory: &impl Factory) {
+    let store = factory.open().await;
+    let epoch = u64::from(CREATED.0);
+    assert_eq!(store.epoch().await.unwrap(), epoch);
+    assert_eq!(store.next_version().await.unwrap(), 1);
+    drop(store);
+    let store = factory.open().await;
+    assert_eq!(store.next_version().await.unwrap(), 2);
+    assert_eq!(store.raise_epoch(epoch - 1).await.unwrap(), epoch);
+    assert_eq!(store.next_version().await.unwrap(), 3);
+    assert_eq!(store.raise_epoch(epoch + 9).await.unwrap(), epoch + 9);
+    assert_eq!(store.next_version().await.unwrap(), 1);
+    drop(store);
+    assert_eq!(factory.open().await.epoch().await.unwrap(), epoch + 9);
+}
+
+async fn verdicts_are_found_again_and_pruned(factory: &impl Factory) {
+    let store = factory.open().await;
+    let (old, young) = (key("one", "203.0.113.7"), key("one", "2001:db8::7"));
+    store
+        .put_verdict(old.clone(), verdict(10, 100))
+        .await
+        .unwrap();
+    store
+        .put_verdict(young.clone(), verdict(20, 200))
+        .await
+        .unwrap();
+    store
+        .put_verdict(old.clone(), verdict(30, 100))
+        .await
+        .unwrap();
+    assert_eq!(store.verdict(&old).await.unwrap(), Some(verdict(30, 100)));
+    store.flush().await.unwrap();
+    drop(store);
+    let store = factory.open().await;
+    assert_eq!(store.verdict(&old).await.unwrap(), Some(verdict(30, 100)));
+    assert_eq!(
+        store.verdict(&key("two", "203.0.113.7")).await.unwrap(),
+        None
+    );
+    assert_eq!(store.prune_verdicts(UnixSeconds(150)).await.unwrap(), 1);
+    assert_eq!(store.verdict(&old).await.unwrap(), None);
+    assert_eq!(store.verdict(&young).await.unwrap(), Some(verdict(20, 200)));
+}
+
+fn decision(id: u64, cidr: &str) -> Decision {
+    Decision {
+        id: DecisionId(id),
+        cidr: cidr.parse().unwrap(),
+        kind: DecisionKind::Ban,
+        origin: Origin::Operator,
+        reason: "scanner".to_owned(),
+        author: "anna".to_owned(),
+        created: CREATED,
+        expires: Some(CREATED.plus(60)),
+    }
+}
+
+fn key(provider: &str, address: &str) -> VerdictKey {
+    VerdictKey {
+        provider: provider.to_owned(),
+        address: address.parse().unwrap(),
+    }
+}
+
+fn verdict(score: u8, expires: u32) -> StoredVerdict {
+    StoredVerdict {
+        score,
+        categories: vec!["ssh".to_owned()],
+        observed: None,
+        fetched: UnixSeconds(1),
+        expires: UnixSeconds(expires),
+    }
+}

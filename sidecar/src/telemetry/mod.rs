@@ -2,4 +2,18 @@
 
 pub mod metrics;
 
+use std::error::Error;
+
 pub use metrics::Metrics;
+
+/// An error with all its causes in one line, for the log.
+pub fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,304 @@
+//! The embedded store: one redb file in `store.path`. Decisions, modes, quota and versions are on the
+//! disk before a call returns; verdicts are gathered in memory and written once a second, because they
+//! come in floods and can be asked for again.
+//!
+//! Owns opening, threads and batching; what the tables look like is `tables`'.
+
+mod tables;
+
+use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redb::{Database, DatabaseError, StorageError};
+use reputation::mode::ModeOverride;
+use reputation::{Decision, UnixSeconds};
+
+use super::{DecisionChange, Store, StoreError, StoredVerdict, VerdictKey};
+use crate::clock::Day;
+
+/// Must be opened and used within a tokio runtime.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    database: Database,
+    path: PathBuf,
+    /// Verdicts that are not in the file yet.
+    pending: Mutex<HashMap<VerdictKey, StoredVerdict>>,
+}
+
+const FILE_NAME: &str = "portcullis.redb";
+/// How much may be lost with a `kill -9`, and how long a burst is gathered.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// Beyond this many verdicts a writer flushes by itself.
+const MAX_PENDING: usize = 16_384;
+const OWNER_ONLY: u32 = 0o700;
+
+impl EmbeddedStore {
+    /// Opens the store in `directory`, creating both; `now` becomes the epoch of a new one.
+    pub async fn open(directory: &Path, now: UnixSeconds) -> Result<Self, StoreError> {
+        let directory = directory.to_owned();
+        let opened = tokio::task::spawn_blocking(move || open_file(&directory, now)).await;
+        let shared = Arc::new(opened.map_err(|source| failed("open", source))??);
+        tokio::spawn(flush_regularly(Arc::downgrade(&shared)));
+        Ok(Self { shared })
+    }
+
+    /// Runs `work` where blocking on the disk hurts nobody.
+    async fn run<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Shared) -> Result<T, tables::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let joined = tokio::task::spawn_blocking(move || {
+            work(&shared).map_err(|error| shared.explain(what, error))
+        });
+        joined.await.map_err(|source| failed(what, source))?
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn epoch(&self) -> Result<u64, StoreError> {
+        self.run("read the epoch", |shared| tables::epoch(&shared.database))
+            .await
+    }
+
+    async fn raise_epoch(&self, at_least: u64) -> Result<u64, StoreError> {
+        let what = "open a higher epoch";
+        self.run(what, move |shared| {
+            tables::raise_epoch(&shared.database, at_least)
+        })
+        .await
+    }
+
+    async fn next_version(&self) -> Result<u64, StoreError> {
+        let what = "number a snapshot";
+        self.run(what, |shared| tables::next_version(&shared.database))
+            .await
+    }
+
+    async fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
+        self.run("read the decisions", |shared| {
+            tables::decisions(&shared.database)
+        })
+        .await
+    }
+
+    async fn change_decisions(&self, change: DecisionChange) -> Result<(), StoreError> {
+        let what = "write a decision";
+        self.run(what, move |shared| {
+            tables::change_decisions(&shared.database, &change)
+        })
+        .await
+    }
+
+    async fn modes(&self) -> Result<Vec<ModeOverride>, StoreError> {
+        self.run("read the modes", |shared| tables::modes(&shared.database))
+            .await
+    }
+
+    async fn put_modes(&self, modes: &[ModeOverride]) -> Result<(), StoreError> {
+        let modes = modes.to_vec();
+        self.run("write the modes", move |shared| {
+            tables::put_modes(&shared.database, &modes)
+        })
+        .await
+    }
+
+    async fn quota(&self, provider: &str, day: Day) -> Result<u32, StoreError> {
+        let provider = provider.to_owned();
+        self.run("read a quota", move |shared| {
+            tables::quota(&shared.database, &provider, day)
+        })
+        .await
+    }
+
+    async fn add_quota(&self, provider: &str, day: Day) -> Result<u32, StoreError> {
+        let provider = provider.to_owned();
+        let more = |used: u32| used.saturating_add(1);
+        let what = "book a provider's call";
+        self.run(what, move |shared| {
+            tables::book(&shared.database, &provider, day, more)
+        })
+        .await
+    }
+
+    async fn raise_quota(
+        &self,
+        provider: &str,
+        day: Day,
+        at_least: u32,
+    ) -> Result<u32, StoreError> {
+        let provider = provider.to_owned();
+        let raise = move |used: u32| used.max(at_least);
+        let what = "book a provider's count";
+        self.run(what, move |shared| {
+            tables::book(&shared.database, &provider, day, raise)
+        })
+        .await
+    }
+
+    async fn verdict(&self, key: &VerdictKey) -> Result<Option<StoredVerdict>, StoreError> {
+        if let Some(pending) = self.shared.pending().get(key) {
+            return Ok(Some(pending.clone()));
+        }
+        let key = key.clone();
+        self.run("read a verdict", move |shared| {
+            tables::verdict(&shared.database, &key)
+        })
+        .await
+    }
+
+    async fn put_verdict(&self, key: VerdictKey, verdict: StoredVerdict) -> Result<(), StoreError> {
+        let waiting = {
+            let mut pending = self.shared.pending();
+            pending.insert(key, verdict);
+            pending.len()
+        };
+        if waiting > MAX_PENDING {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn prune_verdicts(&self, before: UnixSeconds) -> Result<usize, StoreError> {
+        let what = "drop old verdicts";
+        self.run(what, move |shared| {
+            tables::prune_verdicts(&shared.database, before)
+        })
+        .await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.run("write verdicts", Shared::flush).await
+    }
+}
+
+impl Shared {
+    fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<VerdictKey, StoredVerdict>> {
+        // The map is whole between calls whatever panicked: nothing in it can be half done.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Verdicts stay readable while they are written: they leave the map only after the commit, and
+    /// only if no newer one came meanwhile.
+    fn flush(&self) -> Result<(), tables::Error> {
+        let batch: Vec<_> = {
+            let pending = self.pending();
+            pending
+                .iter()
+                .map(|(key, verdict)| (key.clone(), verdict.clone()))
+                .collect()
+        };
+        if batch.is_empty() {
+            return Ok(());
+        }
+        tables::put_verdicts(&self.database, &batch)?;
+        let mut pending = self.pending();
+        for (key, written) in &batch {
+            if pending.get(key) == Some(written) {
+                pending.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    fn explain(&self, what: &'static str, error: tables::Error) -> StoreError {
+        match error {
+            tables::Error::Content(source) => StoreError::Damaged {
+                path: self.path.clone(),
+                source: source.into(),
+            },
+            tables::Error::Database(redb::Error::Corrupted(text)) => StoreError::Damaged {
+                path: self.path.clone(),
+                source: text.into(),
+            },
+            tables::Error::Format(found) => StoreError::Damaged {
+                path: self.path.clone(),
+                source: format!("its format is {found}").into(),
+            },
+            tables::Error::Database(source) => failed(what, source),
+        }
+    }
+}
+
+fn open_file(directory: &Path, now: UnixSeconds) -> Result<Shared, StoreError> {
+    let unusable = |source| StoreError::Directory {
+        path: directory.to_owned(),
+        source,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(OWNER_ONLY)
+        .create(directory)
+        .map_err(unusable)?;
+    let path = directory.join(FILE_NAME);
+    let database = Database::create(&path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+            StoreError::Locked { path: path.clone() }
+        }
+        DatabaseError::Storage(StorageError::Io(source)) if !is_about_content(&source) => {
+            unusable(source)
+        }
+        damaged => StoreError::Damaged {
+            path: path.clone(),
+            source: damaged.into(),
+        },
+    })?;
+    let shared = Shared {
+        database,
+        path,
+        pending: Mutex::default(),
+    };
+    tables::prepare(&shared.database, now).map_err(|error| shared.explain("open", error))?;
+    Ok(shared)
+}
+
+/// redb reports a file that is none of its own as I/O errors of these kinds.
+fn is_about_content(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    matches!(error.kind(), InvalidData | UnexpectedEof)
+}
+
+/// Ends when the store is dropped.
+async fn flush_regularly(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(FLUSH_EVERY).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let flushed = tokio::task::spawn_blocking(move || {
+            shared
+                .flush()
+                .map_err(|error| shared.explain("write verdicts", error))
+        });
+        if let Ok(Err(error)) = flushed.await {
+            tracing::error!(
+                error = crate::telemetry::chain(&error),
+                "verdicts were not written"
+            );
+        }
+    }
+}
+
+fn failed(
+    what: &'static str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> StoreError {
+    StoreError::Failed {
+        what,
+        source: Box::new(source),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::store::suite::{self, CREATED};
+
+struct InDirectory(tempfile::TempDir);
+
+#[async_trait]
+impl suite::Factory for InDirectory {
+    async fn open(&self) -> Arc<dyn Store> {
+        // The one before may still be finishing its last write in the background.
+        for _ in 0..200 {
+            match EmbeddedStore::open(&self.0.path().join("store"), CREATED).await {
+                Ok(store) => return Arc::new(store),
+                Err(StoreError::Locked { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        panic!("the store stayed locked")
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_store_does_what_every_store_must() {
+    suite::run(|| InDirectory(tempfile::tempdir().unwrap())).await;
+}
+
+#[tokio::test]
+async fn verdicts_reach_the_file_within_seconds_without_being_asked() {
+    let factory = InDirectory(tempfile::tempdir().unwrap());
+    let store = EmbeddedStore::open(factory.0.path(), CREATED)
+        .await
+        .unwrap();
+    let key = VerdictKey {
+        provider: "one".into(),
+        address: "203.0.113.7".parse().unwrap(),
+    };
+    let verdict = StoredVerdict {
+        score: 1,
+        categories: Vec::new(),
+        observed: None,
+        fetched: CREATED,
+        expires: CREATED,
+    };
+    store.put_verdict(key.clone(), verdict).await.unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while tables::verdict(&store.shared.database, &key)
+        .unwrap()
+        .is_none()
+    {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(store.shared.pending().is_empty());
+}
+
+#[tokio::test]
+async fn the_directory_is_the_owners_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("a/b");
+    let _store = EmbeddedStore::open(&directory, CREATED).await.unwrap();
+    let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, OWNER_ONLY);
+}
+
+#[tokio::test]
+async fn a_store_in_use_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = EmbeddedStore::open(directory.path(), CREATED)
+        .await
+        .unwrap();
+    let second = EmbeddedStore::open(directory.path(), CREATED)
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        second.to_string().contains("in use by another process"),
+        "{second}"
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_store_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(FILE_NAME), vec![b'x'; 8192]).unwrap();
+    let error = EmbeddedStore::open(directory.path(), CREATED)
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains("move it away"), "{error}");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), b"").unwrap();
+    let error = EmbeddedStore::open(&directory.path().join("file/store"), CREATED).await;
+    let message = error.err().unwrap().to_string();
+    assert!(message.contains("set store.path"), "{message}");
+}
