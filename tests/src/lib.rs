@@ -1,1 +1,29 @@
-//! The test kit.
+//! The test kit: starts the real parts (Envoy, the sidecar) and stand-ins for all others (upstream,
+//! AbuseIPDB, a sidecar that misbehaves on command), speaks raw HTTP to them and waits for events.
+//!
+//! Used by the end-to-end tests beside it, by `cargo xtask demo` and by the benchmarks. Everything that
+//! is started ends when its handle is dropped.
+
+pub mod abuseipdb;
+pub mod child;
+pub mod client;
+pub mod config;
+pub mod envoy;
+pub mod error;
+pub mod parts;
+pub mod ports;
+pub mod prometheus;
+pub mod raw_sidecar;
+pub mod serve;
+pub mod sidecar;
+pub mod snapshot;
+pub mod upstream;
+pub mod wait;
+
+pub use client::{Connection, Request, Response};
+pub use envoy::Envoy;
+pub use error::KitError;
+pub use raw_sidecar::RawSidecar;
+pub use sidecar::Sidecar;
+pub use upstream::Upstream;
+pub use wait::{eventually, eventually_async};

@@ -1,0 +1,149 @@
+//! A process of ours: its output goes to files, and it ends with its handle.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child as Process, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::error::KitError;
+use crate::wait::eventually;
+
+/// How much of a log is shown when a part fails.
+const TAIL_LINES: usize = 40;
+
+pub struct Child {
+    name: &'static str,
+    process: Process,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+/// What can be sent to a process.
+#[derive(Debug, Clone, Copy)]
+pub enum Signal {
+    Terminate,
+    Kill,
+    Stop,
+    Continue,
+}
+
+impl Child {
+    /// Starts `command`; its output is appended to `<name>.out` and `<name>.err` in `folder`.
+    pub fn spawn(
+        name: &'static str,
+        command: &mut Command,
+        folder: &Path,
+    ) -> Result<Self, KitError> {
+        let stdout = folder.join(format!("{name}.out"));
+        let stderr = folder.join(format!("{name}.err"));
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(append(&stdout)?)
+            .stderr(append(&stderr)?)
+            .spawn()
+            .map_err(KitError::io(format!(
+                "cannot start {:?}",
+                command.get_program()
+            )))?;
+        Ok(Self {
+            name,
+            process,
+            stdout,
+            stderr,
+        })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn stdout(&self) -> String {
+        read(&self.stdout)
+    }
+
+    pub fn stderr(&self) -> String {
+        read(&self.stderr)
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// The last lines of both outputs.
+    pub fn log_tail(&self) -> String {
+        let text = format!("{}\n{}", self.stdout(), self.stderr());
+        let lines: Vec<_> = text.lines().collect();
+        let from = lines.len().saturating_sub(TAIL_LINES);
+        lines.get(from..).unwrap_or_default().join("\n")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let name = match signal {
+            Signal::Terminate => "-TERM",
+            Signal::Kill => "-KILL",
+            Signal::Stop => "-STOP",
+            Signal::Continue => "-CONT",
+        };
+        // The process is a child that was not waited for, so the id is still its own.
+        let _ = Command::new("kill")
+            .args([name, &self.id().to_string()])
+            .status();
+    }
+
+    /// Sends `signal` and waits for the end of the process.
+    pub fn end_by(&mut self, signal: Signal) -> Option<ExitStatus> {
+        self.signal(signal);
+        self.process.wait().ok()
+    }
+
+    /// Waits until `ready` is true; fails early if the process ends first.
+    pub async fn wait_until(
+        &mut self,
+        wanted: &'static str,
+        limit: Duration,
+        mut ready: impl FnMut(&Self) -> bool,
+    ) -> Result<(), KitError> {
+        let mut died = false;
+        let done = eventually(limit, || {
+            died = self.has_ended();
+            died || ready(self)
+        })
+        .await;
+        let part = self.name.to_owned();
+        match (died, done) {
+            (true, _) => Err(KitError::Died {
+                part,
+                log: self.log_tail(),
+            }),
+            (false, true) => Ok(()),
+            (false, false) => {
+                let (seconds, log) = (limit.as_secs(), self.log_tail());
+                Err(KitError::NotReady {
+                    part,
+                    seconds,
+                    wanted,
+                    log,
+                })
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // SIGKILL also ends a stopped process.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn append(path: &Path) -> Result<File, KitError> {
+    let file = File::options().create(true).append(true).open(path);
+    file.map_err(KitError::io(format!("cannot write {}", path.display())))
+}
+
+fn read(path: &Path) -> String {
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}

@@ -1,0 +1,41 @@
+//! Where the built parts lie. `cargo xtask` says so by environment variables; without them the default
+//! build folder is looked at, so that a single test can be run by `cargo test`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::error::KitError;
+
+/// The release binary of Envoy.
+pub fn envoy() -> Result<PathBuf, KitError> {
+    part("PORTCULLIS_ENVOY", "envoy/1.40.0/envoy")
+}
+
+/// The finished plugin.
+pub fn wasm() -> Result<PathBuf, KitError> {
+    part("PORTCULLIS_WASM", "portcullis.wasm")
+}
+
+/// The plugin's test build that traps on demand.
+pub fn wasm_trap() -> Result<PathBuf, KitError> {
+    part("PORTCULLIS_WASM_TRAP", "portcullis-trap.wasm")
+}
+
+/// The sidecar and command line.
+pub fn portcullis() -> Result<PathBuf, KitError> {
+    part("PORTCULLIS_BIN", "debug/portcullis")
+}
+
+/// A file of the checkout.
+pub fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn part(variable: &str, default: &str) -> Result<PathBuf, KitError> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| in_checkout("target"), in_checkout);
+    let path = env::var_os(variable).map_or_else(|| target.join(default), PathBuf::from);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(KitError::NotBuilt(path))
+}

@@ -1,0 +1,283 @@
+//! The sidecar, the real one, with a store of its own, and its command line.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::child::{Child, Signal};
+use crate::client::{Request, Response};
+use crate::config::Endpoint;
+use crate::error::KitError;
+use crate::{parts, ports};
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// What Envoy needs to know of a sidecar.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    pub edge: Endpoint,
+    /// Where probes are answered, if elsewhere.
+    pub probes: Option<SocketAddr>,
+}
+
+pub struct SidecarBuilder {
+    folder: TempDir,
+    edge: Option<PathBuf>,
+    guard: String,
+    rest: String,
+    environment: Vec<(String, String)>,
+}
+
+pub struct Sidecar {
+    child: Option<Child>,
+    folder: TempDir,
+    edge: Endpoint,
+    edge_port: u16,
+    admin: SocketAddr,
+    metrics: SocketAddr,
+    environment: Vec<(String, String)>,
+}
+
+impl Sidecar {
+    /// An empty configuration but for ports, store, and documentation ranges, which tests may list.
+    pub fn builder() -> Result<SidecarBuilder, KitError> {
+        Ok(SidecarBuilder {
+            folder: tempfile::tempdir().map_err(KitError::io("cannot make a folder"))?,
+            edge: None,
+            guard: "permit_special = true\n".to_owned(),
+            rest: String::new(),
+            environment: Vec::new(),
+        })
+    }
+
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            edge: self.edge.clone(),
+            probes: Some(self.metrics),
+        }
+    }
+
+    /// The edge API's port.
+    pub fn edge(&self) -> SocketAddr {
+        SocketAddr::new(self.admin.ip(), self.edge_port)
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("portcullis.toml")
+    }
+
+    /// The administrator's token, which the sidecar made at its first start.
+    pub fn token(&self) -> String {
+        let path = self.folder.path().join("store/admin.token");
+        std::fs::read_to_string(path)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    }
+
+    /// Runs the command line against this sidecar.
+    pub async fn cli(&self, arguments: &[&str]) -> Result<Output, KitError> {
+        let mut command = tokio::process::Command::new(parts::portcullis()?);
+        command
+            .args(arguments)
+            .env("PORTCULLIS_ADMIN", format!("http://{}", self.admin))
+            .args(["--admin", &format!("http://{}", self.admin)])
+            .env("PORTCULLIS_TOKEN", self.token());
+        command
+            .output()
+            .await
+            .map_err(KitError::io("cannot run portcullis"))
+    }
+
+    /// A request to the admin API, with the token.
+    pub async fn ask_admin(&self, request: Request) -> Result<Response, KitError> {
+        let token = format!("Bearer {}", self.token());
+        request
+            .header("authorization", token)
+            .send(self.admin)
+            .await
+    }
+
+    /// The sum of one of the sidecar's metrics.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let answer = Request::get("/metrics").send(self.metrics).await;
+        let text = answer.map(|response| response.text()).unwrap_or_default();
+        crate::prometheus::sum(&text, name, labels)
+    }
+
+    /// Everything it has logged, also before a restart.
+    pub fn log(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.folder.path().join(name));
+        [read("sidecar.out"), read("sidecar.err")]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            child.signal(signal);
+        }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.end_by(Signal::Kill);
+        }
+    }
+
+    /// Asks it to end and waits for it; whether it ended well.
+    pub fn terminate(&mut self) -> bool {
+        let ended = self
+            .child
+            .take()
+            .and_then(|mut child| child.end_by(Signal::Terminate));
+        ended.is_some_and(|status| status.success())
+    }
+
+    /// Starts it again on the same store and ports.
+    pub async fn restart(&mut self) -> Result<(), KitError> {
+        self.kill();
+        self.launch().await
+    }
+
+    async fn launch(&mut self) -> Result<(), KitError> {
+        let mut command = Command::new(parts::portcullis()?);
+        command.args(["serve", "--config"]).arg(self.config_file());
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
+        let mut child = Child::spawn("sidecar", &mut command, self.folder.path())?;
+        let metrics = self.metrics;
+        let wanted = "its ports answer";
+        let answers = |_: &Child| {
+            std::net::TcpStream::connect_timeout(&metrics, Duration::from_millis(200)).is_ok()
+        };
+        child.wait_until(wanted, START_LIMIT, answers).await?;
+        self.child = Some(child);
+        self.until_ready().await
+    }
+
+    async fn until_ready(&mut self) -> Result<(), KitError> {
+        let metrics = self.metrics;
+        let ready = crate::eventually_async(START_LIMIT, || async move {
+            let answer = Request::get("/readyz").send(metrics).await;
+            answer.is_ok_and(|response| response.status == 200)
+        });
+        if ready.await {
+            return Ok(());
+        }
+        Err(KitError::NotReady {
+            part: "sidecar".to_owned(),
+            seconds: START_LIMIT.as_secs(),
+            wanted: "/readyz says so",
+            log: self.child.as_ref().map(Child::log_tail).unwrap_or_default(),
+        })
+    }
+}
+
+impl SidecarBuilder {
+    /// Takes everything except what `[listen]`, `[store]` and `[guard]` hold.
+    pub fn toml(mut self, text: &str) -> Self {
+        self.rest.push_str(text);
+        self.rest.push('\n');
+        self
+    }
+
+    /// A line of `[guard]`.
+    pub fn guard(mut self, line: &str) -> Self {
+        self.guard.push_str(line);
+        self.guard.push('\n');
+        self
+    }
+
+    /// A hard source with these lines, in a file that [`Self::file`] names.
+    pub fn block_list(self, name: &str, lines: &[&str]) -> Result<Self, KitError> {
+        self.list(name, "block = true", "plain", &lines.join("\n"))
+    }
+
+    /// A feed from a file of this content; `role` is its line in the configuration.
+    pub fn list(
+        self,
+        name: &str,
+        role: &str,
+        format: &str,
+        content: &str,
+    ) -> Result<Self, KitError> {
+        let path = self.file(name);
+        std::fs::write(&path, content).map_err(KitError::io("cannot write a list"))?;
+        let text = format!(
+            "[[feed]]\nname = {name:?}\npath = {path:?}\nformat = {format:?}\n{role}\nrefresh = \"1s\"\n"
+        );
+        Ok(self.toml(&text))
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.list"))
+    }
+
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The edge API on a Unix socket.
+    pub fn on_unix_socket(mut self) -> Self {
+        self.edge = Some(self.folder.path().join("edge.sock"));
+        self
+    }
+
+    /// Starts it and waits until its first snapshot is there.
+    pub async fn start(self) -> Result<Sidecar, KitError> {
+        let mut sidecar = self.prepare()?;
+        sidecar.launch().await?;
+        Ok(sidecar)
+    }
+
+    /// Everything but the start: a sidecar that is down.
+    pub fn prepare(self) -> Result<Sidecar, KitError> {
+        let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let (edge_port, admin, metrics) = (ports::reserve()?, ports::reserve()?, ports::reserve()?);
+        let edge = match &self.edge {
+            Some(path) => Endpoint::Unix(path.clone()),
+            None => Endpoint::Tcp(loopback(edge_port)),
+        };
+        let edge_text = match &edge {
+            Endpoint::Tcp(address) => address.to_string(),
+            Endpoint::Unix(path) => format!("unix:{}", path.display()),
+        };
+        let text = format!(
+            "[listen]\nedge = {edge_text:?}\nadmin = \"127.0.0.1:{admin}\"\nmetrics = \"127.0.0.1:{metrics}\"\n\
+             [store]\nkind = \"embedded\"\npath = {:?}\n[guard]\n{}\n{}",
+            self.folder.path().join("store"),
+            self.guard,
+            self.rest,
+        );
+        let sidecar = Sidecar {
+            child: None,
+            edge,
+            edge_port,
+            admin: loopback(admin),
+            metrics: loopback(metrics),
+            environment: self.environment,
+            folder: self.folder,
+        };
+        std::fs::write(sidecar.config_file(), text)
+            .map_err(KitError::io("cannot write the sidecar's configuration"))?;
+        Ok(sidecar)
+    }
+}

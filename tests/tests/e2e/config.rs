@@ -1,0 +1,38 @@
+//! The configurations themselves.
+
+use kit::config::{EdgeConfig, differences};
+
+#[test]
+fn the_demo_differs_from_what_is_shipped_by_enforcing_and_by_trusting_loopback() {
+    let shipped = EdgeConfig::shipped().unwrap();
+    let mut demo = shipped.clone();
+    demo.demo_patch().unwrap();
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let expected = [
+        format!("{manager}/http_filters/1/typed_config/config/configuration/value/mode"),
+        format!("{manager}/original_ip_detection_extensions"),
+        format!("{manager}/use_remote_address"),
+    ];
+    assert_eq!(differences(shipped.value(), demo.value()), expected);
+    let trusted = &demo
+        .value()
+        .pointer(&format!("{manager}/original_ip_detection_extensions"));
+    let trusted = trusted.unwrap().to_string();
+    assert!(
+        trusted.contains("127.0.0.0") && trusted.contains("::1"),
+        "{trusted}"
+    );
+}
+
+#[test]
+fn as_shipped_nothing_is_refused_and_nobody_speaks_for_a_client() {
+    let mut shipped = EdgeConfig::shipped().unwrap();
+    assert_eq!(shipped.plugin_settings().unwrap()["mode"], "monitor");
+    let manager = shipped.hcm().unwrap();
+    assert_eq!(manager["use_remote_address"], true);
+    assert_eq!(manager["xff_num_trusted_hops"], 0);
+    assert_eq!(
+        manager["original_ip_detection_extensions"],
+        serde_json::Value::Null
+    );
+}
