@@ -31,7 +31,7 @@ pub struct Envoy {
     child: Child,
     admin: SocketAddr,
     edge: Option<SocketAddr>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Envoy {
@@ -44,18 +44,17 @@ impl Envoy {
         config.set_edge(ANY_PORT)?;
         config.set_admin(ANY_PORT)?;
         config.set_wasm(&parts::wasm()?)?;
-        Ok(Self::with(config)?.quick_stats())
+        Ok(Self::with(config, &parts::envoy()?).quick_stats())
     }
 
-    /// Exactly `config`.
-    pub fn with(config: EdgeConfig) -> Result<EnvoyBuilder, KitError> {
-        let binary = parts::envoy()?;
-        Ok(EnvoyBuilder {
+    /// Exactly `config`, in this binary.
+    pub fn with(config: EdgeConfig, binary: &Path) -> EnvoyBuilder {
+        EnvoyBuilder {
             config,
-            binary,
+            binary: binary.to_path_buf(),
             concurrency: 1,
             prefix: Vec::new(),
-        })
+        }
     }
 
     /// Where clients connect.
@@ -108,6 +107,10 @@ impl Envoy {
             .unwrap_or(0)
     }
 
+    pub fn access_log_file(&self) -> PathBuf {
+        self.folder.path().join("envoy.out")
+    }
+
     pub fn access_log(&self) -> Vec<Value> {
         let text = self.child.stdout();
         text.lines()
@@ -143,11 +146,6 @@ impl Envoy {
 }
 
 impl EnvoyBuilder {
-    pub fn binary(mut self, path: &Path) -> Self {
-        self.binary = path.to_path_buf();
-        self
-    }
-
     pub fn concurrency(mut self, workers: u32) -> Self {
         self.concurrency = workers;
         self
@@ -199,7 +197,13 @@ impl EnvoyBuilder {
 
     /// Starts Envoy and waits until it takes requests.
     pub async fn start(self) -> Result<Envoy, KitError> {
-        let folder = tempfile::tempdir().map_err(KitError::io("cannot make a folder"))?;
+        self.start_in(&std::env::temp_dir()).await
+    }
+
+    /// As [`Self::start`], with its files in a new folder inside `parent`.
+    pub async fn start_in(self, parent: &Path) -> Result<Envoy, KitError> {
+        let folder = tempfile::Builder::new().prefix("envoy-").tempdir_in(parent);
+        let folder = folder.map_err(KitError::io("cannot make a folder"))?;
         let config = folder.path().join("envoy.json");
         std::fs::write(&config, self.config.value().to_string())
             .map_err(KitError::io("cannot write Envoy's configuration"))?;
@@ -222,7 +226,7 @@ impl EnvoyBuilder {
             child,
             admin,
             edge: None,
-            _folder: folder,
+            folder,
         };
         envoy.until_live().await?;
         Ok(envoy)

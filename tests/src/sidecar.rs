@@ -1,6 +1,6 @@
 //! The sidecar, the real one, with a store of its own, and its command line.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -23,8 +23,18 @@ pub struct Addresses {
     pub probes: Option<SocketAddr>,
 }
 
+/// Where it listens on loopback.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    pub edge: u16,
+    pub admin: u16,
+    pub metrics: u16,
+}
+
 pub struct SidecarBuilder {
     folder: TempDir,
+    binary: PathBuf,
+    ports: Ports,
     edge: Option<PathBuf>,
     guard: String,
     rest: String,
@@ -34,18 +44,31 @@ pub struct SidecarBuilder {
 pub struct Sidecar {
     child: Option<Child>,
     folder: TempDir,
+    binary: PathBuf,
     edge: Endpoint,
-    edge_port: u16,
-    admin: SocketAddr,
-    metrics: SocketAddr,
+    ports: Ports,
     environment: Vec<(String, String)>,
 }
 
 impl Sidecar {
     /// An empty configuration but for ports, store, and documentation ranges, which tests may list.
     pub fn builder() -> Result<SidecarBuilder, KitError> {
+        Ok(Self::builder_in(&std::env::temp_dir())?.binary(&parts::portcullis()?))
+    }
+
+    /// As [`Self::builder`], with its files in a new folder inside `parent`, and a binary still to name.
+    pub fn builder_in(parent: &Path) -> Result<SidecarBuilder, KitError> {
+        let folder = tempfile::Builder::new()
+            .prefix("sidecar-")
+            .tempdir_in(parent);
         Ok(SidecarBuilder {
-            folder: tempfile::tempdir().map_err(KitError::io("cannot make a folder"))?,
+            folder: folder.map_err(KitError::io("cannot make a folder"))?,
+            binary: PathBuf::new(),
+            ports: Ports {
+                edge: ports::reserve()?,
+                admin: ports::reserve()?,
+                metrics: ports::reserve()?,
+            },
             edge: None,
             guard: "permit_special = true\n".to_owned(),
             rest: String::new(),
@@ -56,21 +79,21 @@ impl Sidecar {
     pub fn addresses(&self) -> Addresses {
         Addresses {
             edge: self.edge.clone(),
-            probes: Some(self.metrics),
+            probes: Some(self.metrics()),
         }
     }
 
     /// The edge API's port.
     pub fn edge(&self) -> SocketAddr {
-        SocketAddr::new(self.admin.ip(), self.edge_port)
+        loopback(self.ports.edge)
     }
 
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        loopback(self.ports.admin)
     }
 
     pub fn metrics(&self) -> SocketAddr {
-        self.metrics
+        loopback(self.ports.metrics)
     }
 
     pub fn folder(&self) -> &Path {
@@ -92,11 +115,10 @@ impl Sidecar {
 
     /// Runs the command line against this sidecar.
     pub async fn cli(&self, arguments: &[&str]) -> Result<Output, KitError> {
-        let mut command = tokio::process::Command::new(parts::portcullis()?);
+        let mut command = tokio::process::Command::new(&self.binary);
         command
             .args(arguments)
-            .env("PORTCULLIS_ADMIN", format!("http://{}", self.admin))
-            .args(["--admin", &format!("http://{}", self.admin)])
+            .args(["--admin", &format!("http://{}", self.admin())])
             .env("PORTCULLIS_TOKEN", self.token());
         command
             .output()
@@ -109,13 +131,13 @@ impl Sidecar {
         let token = format!("Bearer {}", self.token());
         request
             .header("authorization", token)
-            .send(self.admin)
+            .send(self.admin())
             .await
     }
 
     /// The sum of one of the sidecar's metrics.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let answer = Request::get("/metrics").send(self.metrics).await;
+        let answer = Request::get("/metrics").send(self.metrics()).await;
         let text = answer.map(|response| response.text()).unwrap_or_default();
         crate::prometheus::sum(&text, name, labels)
     }
@@ -158,11 +180,11 @@ impl Sidecar {
     }
 
     async fn launch(&mut self) -> Result<(), KitError> {
-        let mut command = Command::new(parts::portcullis()?);
+        let mut command = Command::new(&self.binary);
         command.args(["serve", "--config"]).arg(self.config_file());
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         let mut child = Child::spawn("sidecar", &mut command, self.folder.path())?;
-        let metrics = self.metrics;
+        let metrics = self.metrics();
         let wanted = "its ports answer";
         let answers = |_: &Child| {
             std::net::TcpStream::connect_timeout(&metrics, Duration::from_millis(200)).is_ok()
@@ -173,7 +195,7 @@ impl Sidecar {
     }
 
     async fn until_ready(&mut self) -> Result<(), KitError> {
-        let metrics = self.metrics;
+        let metrics = self.metrics();
         let ready = crate::eventually_async(START_LIMIT, || async move {
             let answer = Request::get("/readyz").send(metrics).await;
             answer.is_ok_and(|response| response.status == 200)
@@ -191,6 +213,16 @@ impl Sidecar {
 }
 
 impl SidecarBuilder {
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = path.to_path_buf();
+        self
+    }
+
+    pub fn ports(mut self, ports: Ports) -> Self {
+        self.ports = ports;
+        self
+    }
+
     /// Takes everything except what `[listen]`, `[store]` and `[guard]` hold.
     pub fn toml(mut self, text: &str) -> Self {
         self.rest.push_str(text);
@@ -250,34 +282,41 @@ impl SidecarBuilder {
 
     /// Everything but the start: a sidecar that is down.
     pub fn prepare(self) -> Result<Sidecar, KitError> {
-        let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        let (edge_port, admin, metrics) = (ports::reserve()?, ports::reserve()?, ports::reserve()?);
         let edge = match &self.edge {
             Some(path) => Endpoint::Unix(path.clone()),
-            None => Endpoint::Tcp(loopback(edge_port)),
+            None => Endpoint::Tcp(loopback(self.ports.edge)),
         };
-        let edge_text = match &edge {
-            Endpoint::Tcp(address) => address.to_string(),
-            Endpoint::Unix(path) => format!("unix:{}", path.display()),
-        };
-        let text = format!(
-            "[listen]\nedge = {edge_text:?}\nadmin = \"127.0.0.1:{admin}\"\nmetrics = \"127.0.0.1:{metrics}\"\n\
-             [store]\nkind = \"embedded\"\npath = {:?}\n[guard]\n{}\n{}",
-            self.folder.path().join("store"),
-            self.guard,
-            self.rest,
-        );
+        let text = self.text(&edge);
         let sidecar = Sidecar {
             child: None,
             edge,
-            edge_port,
-            admin: loopback(admin),
-            metrics: loopback(metrics),
+            ports: self.ports,
             environment: self.environment,
+            binary: self.binary,
             folder: self.folder,
         };
         std::fs::write(sidecar.config_file(), text)
             .map_err(KitError::io("cannot write the sidecar's configuration"))?;
         Ok(sidecar)
     }
+
+    fn text(&self, edge: &Endpoint) -> String {
+        let edge = match edge {
+            Endpoint::Tcp(address) => address.to_string(),
+            Endpoint::Unix(path) => format!("unix:{}", path.display()),
+        };
+        format!(
+            "[listen]\nedge = {edge:?}\nadmin = \"{}\"\nmetrics = \"{}\"\n\n\
+             [store]\nkind = \"embedded\"\npath = {:?}\n\n[guard]\n{}\n{}",
+            loopback(self.ports.admin),
+            loopback(self.ports.metrics),
+            self.folder.path().join("store"),
+            self.guard,
+            self.rest,
+        )
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }

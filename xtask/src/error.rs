@@ -26,6 +26,8 @@ pub enum Error {
     },
     #[error("the plugin could not be finished: {0}")]
     Finish(String),
+    #[error(transparent)]
+    Kit(#[from] kit::KitError),
     #[error("{0}")]
     Said(String),
 }

@@ -1,11 +1,14 @@
 //! `cargo xtask`: what a developer runs. A table of contents; each command lives in its own module.
 
+mod demo;
 mod envoy;
 mod error;
 mod filter;
 mod finish;
 mod run;
 mod say;
+mod sidecar;
+mod tests;
 mod toolchain;
 mod workspace;
 
@@ -33,6 +36,24 @@ enum Task {
         /// Build target/portcullis-trap.wasm too, the build for tests that traps on demand.
         #[arg(long)]
         trap: bool,
+    },
+    /// Show the whole edge at work on this machine, until Ctrl-C.
+    Demo {
+        /// End after the proof; the exit status says whether it held.
+        #[arg(long)]
+        check: bool,
+        /// A list to load as a hard source: ipsum, netset or plain, IPv4 or IPv6.
+        #[arg(long, value_name = "FILE")]
+        feed: Option<std::path::PathBuf>,
+        #[arg(long, default_value = envoy::DEFAULT_VERSION)]
+        envoy: String,
+    },
+    /// Run every check and test; with names, only the end-to-end tests of these names.
+    Test {
+        #[arg(long, default_value = envoy::DEFAULT_VERSION)]
+        envoy: String,
+        #[arg(last = true)]
+        only: Vec<String>,
     },
     /// Fetch Envoy's release binary and print where it lies.
     Envoy {
@@ -62,6 +83,10 @@ impl Task {
                 }
                 Ok(())
             }
+            Self::Demo { check, feed, envoy } => {
+                demo::run(&workspace, &demo::Options { check, feed, envoy })
+            }
+            Self::Test { envoy, only } => tests::run(&workspace, &tests::Options { envoy, only }),
             Self::Envoy { version } => {
                 let binary = envoy::ensure(&workspace, &version)?;
                 say::line(binary.display());

@@ -1,0 +1,66 @@
+//! `cargo xtask demo`: the whole edge on this machine, proven by a clean and a refused request.
+
+mod list;
+mod proof;
+mod stage;
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+use crate::{envoy, filter, say, sidecar};
+
+pub struct Options {
+    /// End after the proof.
+    pub check: bool,
+    /// A list that is loaded as a hard source, and from which the proof draws addresses.
+    pub feed: Option<PathBuf>,
+    pub envoy: String,
+}
+
+pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
+    let list = options.feed.as_deref().map(list::List::read).transpose()?;
+    stage::require_free_ports()?;
+    let parts = stage::Parts {
+        wasm: filter::build(workspace, filter::Variant::Shipped)?,
+        portcullis: sidecar::build(workspace, sidecar::Profile::Dev)?,
+        envoy: envoy::ensure(workspace, &options.envoy)?,
+    };
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Error::Said(format!("cannot start the demo's runtime: {error}")))?;
+    runtime.block_on(perform(workspace, options, &parts, list))
+}
+
+async fn perform(
+    workspace: &Workspace,
+    options: &Options,
+    parts: &stage::Parts,
+    list: Option<list::List>,
+) -> Result<(), Error> {
+    let stage = stage::Stage::set(workspace, parts, list.as_ref()).await?;
+    proof::sample(&stage).await?;
+    if let Some(list) = &list {
+        proof::list(&stage, list).await?;
+    }
+    if options.check {
+        say::line("The demo holds what it promises.");
+        return Ok(());
+    }
+    say::line(stage.what_to_try());
+    wait_for_the_end().await;
+    say::step("stopping");
+    Ok(())
+}
+
+/// Until Ctrl-C, or a polite request to end; whatever was started ends with the stage.
+async fn wait_for_the_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,150 @@
+//! Puts up what the demo shows: an example upstream, the sidecar with a sample list, and Envoy.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use kit::config::{EdgeConfig, Endpoint};
+use kit::sidecar::Ports;
+use kit::{Envoy, Sidecar, Upstream};
+
+use super::list::List;
+use crate::error::Error;
+use crate::say;
+use crate::workspace::Workspace;
+
+const UPSTREAM: u16 = 8080;
+const EDGE: u16 = 10_000;
+const ENVOY_ADMIN: u16 = 9901;
+const SIDECAR: Ports = Ports {
+    edge: 8970,
+    admin: 8971,
+    metrics: 8972,
+};
+
+/// An address that the sample list holds, and one that no list holds.
+pub const LISTED: &str = "198.51.100.23";
+pub const CLEAN: &str = "203.0.113.77";
+
+/// What was built and fetched.
+pub struct Parts {
+    pub wasm: PathBuf,
+    pub portcullis: PathBuf,
+    pub envoy: PathBuf,
+}
+
+/// Everything that runs; ends with this value.
+pub struct Stage {
+    pub envoy: Envoy,
+    sidecar: Sidecar,
+    portcullis: PathBuf,
+    _upstream: Upstream,
+}
+
+/// Says which port is taken before anything is built.
+pub fn require_free_ports() -> Result<(), Error> {
+    let wanted = [
+        (EDGE, "Envoy's edge"),
+        (ENVOY_ADMIN, "Envoy's admin"),
+        (SIDECAR.edge, "the sidecar's edge API"),
+        (SIDECAR.admin, "the sidecar's admin API"),
+        (SIDECAR.metrics, "the sidecar's metrics"),
+        (UPSTREAM, "the example upstream"),
+    ];
+    for (port, purpose) in wanted {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
+            Error::Said(format!(
+                "port {port} ({purpose}) cannot be used: {error}. \
+                 Another demo may be running; stop what listens there and try again."
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+impl Stage {
+    pub async fn set(
+        workspace: &Workspace,
+        parts: &Parts,
+        list: Option<&List>,
+    ) -> Result<Self, Error> {
+        let folder = workspace.built("demo");
+        std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
+        say::step("starting the example upstream");
+        let upstream = Upstream::start_on(UPSTREAM).await?;
+        say::step("starting the sidecar");
+        let sidecar = start_sidecar(workspace, parts, list, &folder).await?;
+        say::step("starting Envoy");
+        let envoy = start_envoy(parts, &folder).await?;
+        let portcullis = parts.portcullis.clone();
+        Ok(Self {
+            envoy,
+            sidecar,
+            portcullis,
+            _upstream: upstream,
+        })
+    }
+
+    pub fn what_to_try(&self) -> String {
+        let cli = self.portcullis.display();
+        let folder = self.sidecar.folder().display();
+        format!(
+            "
+Portcullis is running. Requests from this machine may say for which client they come:
+
+  curl -i -H 'x-forwarded-for: {CLEAN}' http://127.0.0.1:{EDGE}/       passes
+  curl -i -H 'x-forwarded-for: {LISTED}' http://127.0.0.1:{EDGE}/      is refused
+
+The operator's hand:
+
+  export PORTCULLIS_TOKEN=$(cat {folder}/store/admin.token)
+  {cli} explain {LISTED}
+  {cli} ban {CLEAN} --for 1h --reason 'tried it'
+  {cli} decisions
+  {cli} unban {CLEAN}
+
+Where to look:
+
+  access log        {log}
+  Envoy's metrics   http://127.0.0.1:{ENVOY_ADMIN}/stats/prometheus
+  sidecar's         http://127.0.0.1:{metrics}/metrics
+  its configuration {config}
+
+Ctrl-C ends everything.",
+            log = self.envoy.access_log_file().display(),
+            metrics = SIDECAR.metrics,
+            config = self.sidecar.config_file().display(),
+        )
+    }
+}
+
+async fn start_sidecar(
+    workspace: &Workspace,
+    parts: &Parts,
+    list: Option<&List>,
+    folder: &Path,
+) -> Result<Sidecar, Error> {
+    let sample = workspace.at("envoy/demo/sample.netset");
+    let mut builder = Sidecar::builder_in(folder)?
+        .binary(&parts.portcullis)
+        .ports(SIDECAR)
+        .toml(&feed("sample", &sample, "netset"));
+    if let Some(list) = list {
+        builder = builder.toml(&feed("given", list.path(), list.format()));
+    }
+    Ok(builder.start().await?)
+}
+
+async fn start_envoy(parts: &Parts, folder: &Path) -> Result<Envoy, Error> {
+    let mut config = EdgeConfig::shipped()?;
+    config.demo_patch()?;
+    config.set_wasm(&parts.wasm)?;
+    let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, UPSTREAM));
+    config.set_cluster("upstream", &Endpoint::Tcp(upstream), None)?;
+    let builder = Envoy::with(config, &parts.envoy).concurrency(2);
+    Ok(builder.start_in(folder).await?)
+}
+
+/// A hard source: what stands on it is refused.
+fn feed(name: &str, path: &Path, format: &str) -> String {
+    format!("[[feed]]\nname = {name:?}\npath = {path:?}\nformat = {format:?}\nblock = true\n")
+}

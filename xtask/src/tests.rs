@@ -1,0 +1,146 @@
+//! `cargo xtask test`: everything that has to hold, in the order in which it fails fastest.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kit::config::EdgeConfig;
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+use crate::{envoy, filter, run, say, sidecar};
+
+/// Crates that are built for Wasm only.
+const WASM_ONLY: [&str; 2] = ["--exclude", "noop"];
+
+pub struct Options {
+    pub envoy: String,
+    /// Names of end-to-end tests; if there are any, only they run.
+    pub only: Vec<String>,
+}
+
+/// What the end-to-end tests run against.
+struct Built {
+    envoy: PathBuf,
+    wasm: PathBuf,
+    trap: PathBuf,
+    portcullis: PathBuf,
+}
+
+pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
+    if options.only.is_empty() {
+        check(workspace)?;
+    }
+    let built = build(workspace, &options.envoy)?;
+    if options.only.is_empty() {
+        validate(workspace, &built)?;
+    }
+    end_to_end(workspace, &built, &options.only)?;
+    say::step("all passed");
+    Ok(())
+}
+
+/// Formatting, lints and unit tests.
+fn check(workspace: &Workspace) -> Result<(), Error> {
+    say::step("formatting");
+    cargo(workspace, &["fmt", "--all", "--check"])?;
+    say::step("lints");
+    let lints = ["clippy", "--locked", "--workspace"];
+    cargo(
+        workspace,
+        &[
+            &lints,
+            &WASM_ONLY[..],
+            &["--all-targets", "--", "-D", "warnings"],
+        ]
+        .concat(),
+    )?;
+    filter::lint(workspace)?;
+    say::step("unit tests");
+    let tests = [
+        "test",
+        "--locked",
+        "--workspace",
+        "--exclude",
+        "portcullis-tests",
+    ];
+    cargo(workspace, &[&tests, &WASM_ONLY[..]].concat())?;
+    cargo(
+        workspace,
+        &["test", "--locked", "--package", "portcullis-tests", "--lib"],
+    )
+}
+
+fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
+    Ok(Built {
+        wasm: filter::build(workspace, filter::Variant::Shipped)?,
+        trap: filter::build(workspace, filter::Variant::Trap)?,
+        portcullis: sidecar::build(workspace, sidecar::Profile::Dev)?,
+        envoy: envoy::ensure(workspace, version)?,
+    })
+}
+
+/// Envoy itself reads every configuration that is shipped.
+fn validate(workspace: &Workspace, built: &Built) -> Result<(), Error> {
+    let folder = workspace.built("validate");
+    std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
+    for file in shipped_configurations(workspace)? {
+        say::step(format_args!("envoy --mode validate {}", file.display()));
+        let mut config = EdgeConfig::read(&file)?;
+        config.set_wasm(&built.wasm)?;
+        let copy = folder.join("envoy.json");
+        std::fs::write(&copy, config.value().to_string())
+            .map_err(Error::file("cannot write", &copy))?;
+        let mut envoy = Command::new(&built.envoy);
+        run::run(
+            envoy
+                .args(["--mode", "validate", "--log-level", "warn", "-c"])
+                .arg(&copy),
+        )?;
+    }
+    Ok(())
+}
+
+fn shipped_configurations(workspace: &Workspace) -> Result<Vec<PathBuf>, Error> {
+    let folder = workspace.at("envoy");
+    let entries = std::fs::read_dir(&folder).map_err(Error::file("cannot list", &folder))?;
+    let mut files: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(), Error> {
+    say::step("end-to-end tests");
+    let mut command = run::cargo();
+    command
+        .current_dir(workspace.root())
+        .args([
+            "test",
+            "--locked",
+            "--package",
+            "portcullis-tests",
+            "--test",
+            "e2e",
+            "--",
+        ])
+        .args(only)
+        .env("PORTCULLIS_ENVOY", absolute(&built.envoy))
+        .env("PORTCULLIS_WASM", absolute(&built.wasm))
+        .env("PORTCULLIS_WASM_TRAP", absolute(&built.trap))
+        .env("PORTCULLIS_BIN", absolute(&built.portcullis));
+    run::run(&mut command)
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<(), Error> {
+    run::run(run::cargo().current_dir(workspace.root()).args(arguments))
+}
