@@ -1,11 +1,15 @@
 //! `[[feed]]`: a list of addresses from a file or a URL.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Uri;
+use reputation::score::Weight;
 
 use super::secret::SecretName;
+use super::section::Section;
+use super::value;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Feed {
@@ -44,8 +48,8 @@ pub enum FeedFormat {
 /// What it means to stand on the list.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FeedRole {
-    /// A soft source: joins the arithmetic with this weight (0 to 1).
-    Score { score: ListScore, weight: f64 },
+    /// A soft source: joins the arithmetic with this weight.
+    Score { score: ListScore, weight: Weight },
     /// A hard source, outside the arithmetic.
     Block,
     /// A list of the trusted: no source may block what stands on it.
@@ -78,6 +82,173 @@ impl FeedRole {
             Self::Score { .. } => "score",
             Self::Block => "block",
             Self::Allow => "allow",
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const REFRESH: RangeInclusive<Duration> = SECOND..=Duration::from_secs(7 * 86_400);
+/// AbuseIPDB permits five downloads a day on its free plan.
+const ABUSEIPDB_REFRESH: Duration = Duration::from_secs(6 * 3600);
+
+/// As written, before `min_count` is joined to it.
+#[derive(Clone, Copy)]
+enum Format {
+    Plain,
+    Netset,
+    Ipsum,
+    SpamhausJson,
+    AbuseIpdbJson,
+    CrowdSec,
+}
+
+const FORMATS: [(&str, Format); 6] = [
+    ("plain", Format::Plain),
+    ("netset", Format::Netset),
+    ("ipsum", Format::Ipsum),
+    ("spamhaus-json", Format::SpamhausJson),
+    ("abuseipdb-json", Format::AbuseIpdbJson),
+    ("crowdsec", Format::CrowdSec),
+];
+
+pub(super) fn validate_all(sections: Vec<Section<'_>>) -> Vec<Feed> {
+    let mut feeds: Vec<Feed> = Vec::new();
+    for mut section in sections {
+        let feed = validate(&mut section);
+        if let Some(feed) = feed {
+            if feeds.iter().any(|other| other.name == feed.name) {
+                section.fault(
+                    "name",
+                    format!("{:?} is the name of another feed too", feed.name),
+                );
+            }
+            feeds.push(feed);
+        }
+        section.finish();
+    }
+    feeds
+}
+
+/// Takes every key before it gives up, so that all faults of one feed are found together.
+fn validate(section: &mut Section<'_>) -> Option<Feed> {
+    let name = section.require("name", "name = \"…\"", value::name);
+    let format = format(section);
+    let source = source(section);
+    let family = section.get("family", value::name);
+    let role = role(section, format);
+    let refresh = section.get("refresh", value::duration(REFRESH));
+    let key = section.secret("key");
+    match &source {
+        Some(FeedSource::File(_)) if key.is_some() => {
+            section.fault("key", "belongs to a url; a path needs none");
+        }
+        Some(FeedSource::Url(url)) if key.is_some() && value::crosses_network_in_clear(url) => {
+            section.fault("url", "would send the key in clear: write https://");
+        }
+        _ => {}
+    }
+    let (name, format) = (name?, format?);
+    let by_default = match format {
+        FeedFormat::AbuseIpdbJson => ABUSEIPDB_REFRESH,
+        _ => HOUR,
+    };
+    Some(Feed {
+        family: family.unwrap_or_else(|| name.clone()),
+        name,
+        source: source?,
+        format,
+        role: role?,
+        refresh: refresh.unwrap_or(by_default),
+        key,
+    })
+}
+
+fn format(section: &mut Section<'_>) -> Option<FeedFormat> {
+    let names = FORMATS.map(|(name, _)| name).join(" or ");
+    let what = format!("format = {names}");
+    let format = section.require("format", what, value::one_of(&FORMATS));
+    let min_count = section.get("min_count", value::number(1..=1000));
+    if min_count.is_some() && !matches!(format, None | Some(Format::Ipsum)) {
+        section.fault(
+            "min_count",
+            "belongs to format = \"ipsum\", which counts lists",
+        );
+    }
+    match format? {
+        Format::Plain => Some(FeedFormat::Plain),
+        Format::Netset => Some(FeedFormat::Netset),
+        Format::Ipsum => Some(FeedFormat::Ipsum {
+            min_count: min_count.unwrap_or(1),
+        }),
+        Format::SpamhausJson => Some(FeedFormat::SpamhausJson),
+        Format::AbuseIpdbJson => Some(FeedFormat::AbuseIpdbJson),
+        Format::CrowdSec => {
+            section.fault("format", "\"crowdsec\" is not available in this version");
+            None
+        }
+    }
+}
+
+fn source(section: &mut Section<'_>) -> Option<FeedSource> {
+    let both_written = section.has("path") && section.has("url");
+    let neither_written = !section.has("path") && !section.has("url");
+    let path = section.get("path", value::path).map(FeedSource::File);
+    let url = section.get("url", value::url).map(FeedSource::Url);
+    if both_written {
+        section.fault("url", "stands beside path: a list comes from one of them");
+    }
+    if neither_written {
+        section.fault(
+            "path",
+            "is missing: write path = \"…\" or url = \"https://…\"",
+        );
+    }
+    path.or(url)
+}
+
+fn role(section: &mut Section<'_>, format: Option<FeedFormat>) -> Option<FeedRole> {
+    let score = section.get("score", value::number(1..=100));
+    let block = section.get("block", value::boolean).unwrap_or(false);
+    let allow = section.get("allow", value::boolean).unwrap_or(false);
+    let weight = section.get("weight", value::weight);
+    if section.has("weight") && (block || allow) {
+        section.fault(
+            "weight",
+            "belongs to a score: neither block nor allow is weighed",
+        );
+    }
+    let scored = |score| {
+        let weight = weight.unwrap_or(Weight::STRONG);
+        Some(FeedRole::Score { score, weight })
+    };
+    match (score, block, allow) {
+        (Some(score), false, false) => scored(ListScore::Fixed(score)),
+        (None, true, false) if !section.has("score") => Some(FeedRole::Block),
+        (None, false, true) if !section.has("score") => Some(FeedRole::Allow),
+        // The score is there but faulty, which was said already.
+        (None, false, false) if section.has("score") => None,
+        (None, false, false) if format == Some(FeedFormat::AbuseIpdbJson) => {
+            scored(ListScore::PerEntry)
+        }
+        (None, false, false) => {
+            section.fault(
+                "score",
+                "is missing: write score = 1 to 100, or block = true for a hard source, or allow = \
+                 true for a list of the trusted",
+            );
+            None
+        }
+        _ => {
+            section.fault(
+                if section.has("block") {
+                    "block"
+                } else {
+                    "allow"
+                },
+                "stands beside another role: write one of score, block = true and allow = true",
+            );
+            None
         }
     }
 }

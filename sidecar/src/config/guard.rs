@@ -2,6 +2,9 @@
 
 use reputation::Cidr;
 
+use super::section::Section;
+use super::value;
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guard {
     /// Ranges that no feed may list.
@@ -30,5 +33,37 @@ impl Default for Guard {
             max_shrink: 3.0,
             max_unreadable: 0.05,
         }
+    }
+}
+
+impl Guard {
+    pub(super) fn validate(mut section: Section<'_>) -> Self {
+        let shipped = Self::default();
+        let factor = || value::number(1.0..=1_000_000.0);
+        let guard = Self {
+            protect: section
+                .get("protect", value::cidrs)
+                .unwrap_or(shipped.protect),
+            min_prefix_v4: section
+                .get("min_prefix_v4", value::number(1..=32))
+                .unwrap_or(shipped.min_prefix_v4),
+            min_prefix_v6: section
+                .get("min_prefix_v6", value::number(1..=128))
+                .unwrap_or(shipped.min_prefix_v6),
+            permit_special: section
+                .get("permit_special", value::boolean)
+                .unwrap_or(shipped.permit_special),
+            max_growth: section
+                .get("max_growth", factor())
+                .unwrap_or(shipped.max_growth),
+            max_shrink: section
+                .get("max_shrink", factor())
+                .unwrap_or(shipped.max_shrink),
+            max_unreadable: section
+                .get("max_unreadable", value::number(0.0..=1.0))
+                .unwrap_or(shipped.max_unreadable),
+        };
+        section.finish();
+        guard
     }
 }

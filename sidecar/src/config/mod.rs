@@ -5,15 +5,21 @@
 //! section turn that into types that cannot be wrong and collect every fault on the way, so that all
 //! are reported at once. Nothing here opens a socket or reads another file.
 
+mod fault;
 pub mod feed;
 pub mod guard;
 pub mod listen;
 pub mod provider;
 pub mod secret;
+mod section;
 pub mod store;
+mod tree;
+mod value;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+pub use fault::{Fault, Faults, Place};
 pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
 pub use guard::Guard;
 pub use listen::{Listen, ListenAddress};
@@ -21,6 +27,10 @@ pub use provider::{Provider, ProviderKind};
 use reputation::Policy;
 pub use secret::{Secret, SecretName, SecretOrigin};
 pub use store::StoreConfig;
+use thiserror::Error;
+use tracing::Level;
+
+use section::{Findings, Section};
 
 /// A configuration in which every value is good by itself and every reference leads somewhere.
 #[derive(Debug, Clone)]
@@ -35,9 +45,123 @@ pub struct Config {
     pub secrets: BTreeMap<SecretName, Secret>,
 }
 
-/// What goes to the log; `RUST_LOG` overrides it.
+/// How much goes to the log; `RUST_LOG` says it in more detail and wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// A level or a filter in `tracing`'s syntax, such as `info` or `info,portcullis=debug`.
-    pub filter: String,
+    pub level: Level,
 }
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("{path} cannot be read")]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path} is faulty:\n{faults}")]
+    Faulty { path: PathBuf, faults: Faults },
+}
+
+impl Config {
+    /// Reads `path`, with the process's environment on top.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        // Names and values that are not UTF-8 cannot be ours.
+        let text_only = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self::parse(&text, std::env::vars_os().filter_map(text_only)).map_err(|faults| {
+            ConfigError::Faulty {
+                path: path.to_owned(),
+                faults,
+            }
+        })
+    }
+
+    /// Reads `text` with `environment` on top; returns every fault at once.
+    pub fn parse(
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Faults> {
+        let mut syntax = Vec::new();
+        let mut written = tree::parse(text, &mut syntax);
+        // What follows a syntax fault is misread: told as well, it would lead astray.
+        if !syntax.is_empty() {
+            return Err(Faults(syntax));
+        }
+        tree::overlay(&mut written, environment, &mut syntax);
+        let findings = Findings::with(syntax);
+        let root = Section::new(String::new(), Place::Line(1), written, &findings);
+        let config = Self::validate(root);
+        findings.check_references(&config.secrets);
+        findings.into_result()?;
+        Ok(config)
+    }
+
+    /// Where a value is faulty its default stands in, so that the rest can be looked at too; the
+    /// result counts only if nothing was found.
+    fn validate(mut root: Section<'_>) -> Self {
+        root.refuse(
+            "history",
+            "history is not available in this version: remove the section",
+        );
+        let config = Self {
+            listen: Listen::validate(root.table("listen")),
+            log: Log::validate(root.table("log")),
+            store: StoreConfig::validate(root.table("store")),
+            policy: policy(root.table("policy")),
+            guard: Guard::validate(root.table("guard")),
+            feeds: feed::validate_all(root.tables("feed")),
+            providers: provider::validate_all(root.tables("provider")),
+            secrets: secret::validate_all(root.table("secret")),
+        };
+        root.finish();
+        config
+    }
+}
+
+impl Log {
+    fn validate(mut section: Section<'_>) -> Self {
+        let levels = [
+            Level::ERROR,
+            Level::WARN,
+            Level::INFO,
+            Level::DEBUG,
+            Level::TRACE,
+        ];
+        let names = ["error", "warn", "info", "debug", "trace"];
+        let words: Vec<_> = names.into_iter().zip(levels).collect();
+        let level = section.get("level", value::one_of(&words));
+        section.finish();
+        Self {
+            level: level.unwrap_or(Level::INFO),
+        }
+    }
+}
+
+fn policy(mut section: Section<'_>) -> Policy {
+    let suspicious = section
+        .get("suspicious", value::number(1..=100))
+        .unwrap_or(50);
+    let malicious = section
+        .get("malicious", value::number(1..=100))
+        .unwrap_or(80);
+    let policy = Policy::new(suspicious, malicious).unwrap_or_else(|error| {
+        let key = if section.has("malicious") {
+            "malicious"
+        } else {
+            "suspicious"
+        };
+        section.fault(key, error.to_string());
+        Policy::default()
+    });
+    section.finish();
+    policy
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,465 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, Faults> {
+    Config::parse(text, std::iter::empty())
+}
+
+fn with_environment(text: &str, variables: &[(&str, &str)]) -> Result<Config, Faults> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Config::parse(text, variables.iter().map(owned))
+}
+
+fn faults(text: &str) -> Vec<String> {
+    parse(text)
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// A good feed to which a faulty line is added.
+const FEED: &str =
+    "[[feed]]\nname = \"ipsum\"\npath = \"/ipsum.txt\"\nformat = \"ipsum\"\nscore = 90\n";
+const PROVIDER: &str =
+    "[secret.key]\nfrom = \"env\"\nname = \"KEY\"\n[[provider]]\nkind = \"abuseipdb\"\n";
+
+#[test]
+fn an_empty_file_is_a_good_configuration() {
+    let config = parse("").unwrap();
+    assert_eq!(config.listen.edge.to_string(), "127.0.0.1:8970");
+    assert_eq!(config.listen.admin.to_string(), "127.0.0.1:8971");
+    assert_eq!(config.listen.metrics.to_string(), "127.0.0.1:8972");
+    assert_eq!(config.listen.admin_token, None);
+    assert_eq!(config.store.path, Path::new("/var/lib/portcullis"));
+    assert_eq!(config.policy, Policy::default());
+    assert_eq!(config.guard, Guard::default());
+    assert!(config.feeds.is_empty() && config.providers.is_empty() && config.secrets.is_empty());
+    assert_eq!(config.log.level, Level::INFO);
+}
+
+#[test]
+fn the_designs_example_is_read() {
+    let config = parse(include_str!("example.toml")).unwrap();
+    let [ipsum, drop, blacklist, partners] = config.feeds.as_slice() else {
+        panic!("{:?}", config.feeds)
+    };
+    assert_eq!(ipsum.format, FeedFormat::Ipsum { min_count: 3 });
+    assert_eq!(ipsum.family, "counted");
+    assert_eq!(ipsum.refresh.as_secs(), 7200);
+    assert!(matches!(
+        ipsum.role,
+        FeedRole::Score {
+            score: ListScore::Fixed(90),
+            ..
+        }
+    ));
+    assert_eq!(drop.role, FeedRole::Block);
+    assert_eq!(
+        (drop.family.as_str(), drop.refresh.as_secs()),
+        ("drop", 3600)
+    );
+    assert!(matches!(&drop.source, FeedSource::Url(url) if url.host() == Some("www.spamhaus.org")));
+    assert!(matches!(
+        blacklist.role,
+        FeedRole::Score {
+            score: ListScore::PerEntry,
+            ..
+        }
+    ));
+    assert_eq!(blacklist.key.as_ref().unwrap().as_str(), "abuseipdb");
+    assert_eq!(partners.role, FeedRole::Allow);
+    let [provider] = config.providers.as_slice() else {
+        panic!("{:?}", config.providers)
+    };
+    assert_eq!(
+        provider.base_url.to_string(),
+        "https://api.abuseipdb.com/api/v2/"
+    );
+    assert_eq!((provider.daily_quota, provider.max_age_days), (500, 90));
+    let secret = &config.secrets[provider.key.as_str()];
+    assert_eq!(secret.origin, SecretOrigin::Env("ABUSEIPDB_KEY".into()));
+    assert_eq!(secret.expires.unwrap().to_string(), "2027-03-01");
+    assert_eq!(config.guard.protect, ["203.0.113.0/24".parse().unwrap()]);
+    assert_eq!(
+        config.listen.edge.to_string(),
+        "unix:/run/portcullis/edge.sock"
+    );
+}
+
+#[test]
+fn every_fault_of_a_value_says_where_it_is_and_what_to_write() {
+    for (text, expected) in [
+        (
+            "[listen]\nedge = 8970",
+            "`listen.edge` at line 2: must be text in quotes",
+        ),
+        (
+            "[listen]\nedge = \"localhost\"",
+            "`listen.edge` at line 2: \"localhost\" is not an address with a port: write \
+             \"127.0.0.1:8970\" or \"unix:/path\"",
+        ),
+        (
+            "[listen]\nedge = \"unix:edge.sock\"",
+            "`listen.edge` at line 2: \"unix:edge.sock\" must have an absolute path: write \
+             \"unix:/run/portcullis/edge.sock\"",
+        ),
+        (
+            "[listen]\nmetrics = \"127.0.0.1:8971\"",
+            "`listen.metrics` at line 2: 127.0.0.1:8971 is the address of admin too",
+        ),
+        (
+            "[listen]\nadmin_token = \"hunter2\"",
+            "`listen.admin_token` at line 2: must refer to a secret: write \"secret:NAME\" and \
+             configure it in [secret.NAME]",
+        ),
+        (
+            "[listen]\nadmin_token = \"secret:admin\"",
+            "`listen.admin_token` at line 2: there is no secret admin: add [secret.admin] with \
+             from = \"env\" or \"file\"",
+        ),
+        (
+            "[log]\nlevel = \"loud\"",
+            "`log.level` at line 2: \"loud\" is not known: write \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\"",
+        ),
+        (
+            "[store]\nkind = \"redis\"",
+            "`store.kind` at line 2: \"redis\" is not available in this version: write \"embedded\"",
+        ),
+        (
+            "[store]\nkind = \"sqlite\"",
+            "`store.kind` at line 2: \"sqlite\" is not known: write \"embedded\" or \"redis\"",
+        ),
+        (
+            "[store]\nurl = \"redis://127.0.0.1\"",
+            "`store.url` at line 2: belongs to Redis, which is not available in this version: remove it",
+        ),
+        ("[store]\npath = \"\"", "`store.path` at line 2: is empty"),
+        (
+            "[history]\nurl = \"postgres://\"",
+            "`history` at line 1: history is not available in this version: remove the section",
+        ),
+        (
+            "[policy]\nmalicious = 101",
+            "`policy.malicious` at line 2: 101 must be a number from 1 to 100",
+        ),
+        (
+            "[policy]\nsuspicious = 90",
+            "`policy.suspicious` at line 2: malicious = 80 must be above suspicious = 90 and at most 100",
+        ),
+        (
+            "[guard]\nprotect = [\n\"10.0.0.1/8\"]",
+            "`guard.protect` at line 2: 10.0.0.1/8 has bits set after its prefix: the network is \
+             10.0.0.0/8",
+        ),
+        (
+            "[guard]\nprotect = \"10.0.0.0/8\"",
+            "`guard.protect` at line 2: must be a list of prefixes, such as [\"203.0.113.0/24\"]",
+        ),
+        (
+            "[guard]\nmin_prefix_v4 = 33",
+            "`guard.min_prefix_v4` at line 2: 33 must be a number from 1 to 32",
+        ),
+        (
+            "[guard]\nmax_unreadable = 5",
+            "`guard.max_unreadable` at line 2: 5 must be a number from 0 to 1",
+        ),
+        (
+            "[guard]\npermit_special = 1",
+            "`guard.permit_special` at line 2: must be true or false",
+        ),
+        (
+            "guard = 1",
+            "`guard` at line 1: is a section: write [guard]",
+        ),
+        (
+            "[feed]\nname = \"a\"",
+            "`feed` at line 1: is a list: write [[feed]]",
+        ),
+        (
+            "feed = [1]",
+            "`feed[0]` at line 1: is a section: write [[feed]]",
+        ),
+        (
+            "secret.a = 1",
+            "`secret.a` at line 1: is a section: write [secret.a]",
+        ),
+        (
+            "[secret.Key]\nfrom = \"env\"\nname = \"KEY\"",
+            "`secret.Key` at line 1: \"Key\" is not a name: use lower-case letters, digits, - and _",
+        ),
+        (
+            "[secret.a]\nname = \"KEY\"",
+            "`secret.a.from` at line 1: is missing: write from = \"env\" or \"file\"",
+        ),
+        (
+            "[secret.a]\nfrom = \"aws-ssm\"\nname = \"KEY\"",
+            "`secret.a.from` at line 2: AWS is not available in this version: write \"env\" or \"file\"",
+        ),
+        (
+            "[secret.a]\nfrom = \"env\"\nname = \"KEY\"\nexpires = \"soon\"",
+            "`secret.a.expires` at line 4: \"soon\" is not a date: write it as \"2027-03-01\"",
+        ),
+        (
+            "[gaurd]\nprotect = []",
+            "`gaurd` at line 1: is not a key here: did you mean guard?",
+        ),
+    ] {
+        assert_eq!(faults(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
+    let unknown_format = "`feed[0].format` at line 4: \"csv\" is not known: write \"plain\" or \
+                          \"netset\" or \"ipsum\" or \"spamhaus-json\" or \"abuseipdb-json\" or \
+                          \"crowdsec\"";
+    for (was, is, expected) in [
+        (
+            "\"ipsum\"\npath",
+            "\"a/b\"\npath",
+            "`feed[0].name` at line 2: \"a/b\" is not a name: use up to 64 letters, digits, -, _ and .",
+        ),
+        (
+            "name = \"ipsum\"",
+            "",
+            "`feed[0].name` at line 1: is missing: write name = \"…\"",
+        ),
+        ("format = \"ipsum\"", "format = \"csv\"", unknown_format),
+        (
+            "format = \"ipsum\"",
+            "format = \"crowdsec\"",
+            "`feed[0].format` at line 4: \"crowdsec\" is not available in this version",
+        ),
+        (
+            "path = \"/ipsum.txt\"",
+            "",
+            "`feed[0].path` at line 1: is missing: write path = \"…\" or url = \"https://…\"",
+        ),
+        (
+            "path = \"/ipsum.txt\"",
+            "path = \"/a\"\nurl = \"https://example.org/a\"",
+            "`feed[0].url` at line 4: stands beside path: a list comes from one of them",
+        ),
+        (
+            "path = \"/ipsum.txt\"",
+            "url = \"ftp://example.org/a\"",
+            "`feed[0].url` at line 3: \"ftp://example.org/a\" must begin with https:// or http:// and name a host",
+        ),
+        (
+            "path = \"/ipsum.txt\"",
+            "url = \"https://me:pass@example.org/a\"",
+            "`feed[0].url` at line 3: has a user or a password in it: keep it as a secret and name it in key",
+        ),
+        (
+            "score = 90",
+            "",
+            "`feed[0].score` at line 1: is missing: write score = 1 to 100, or block = true for a hard source, or allow = true for a list of the trusted",
+        ),
+        (
+            "score = 90",
+            "score = 0",
+            "`feed[0].score` at line 5: 0 must be a number from 1 to 100",
+        ),
+        (
+            "score = 90",
+            "score = 90\nblock = true",
+            "`feed[0].block` at line 6: stands beside another role: write one of score, block = true and allow = true",
+        ),
+        (
+            "score = 90",
+            "block = true\nweight = 0.5",
+            "`feed[0].weight` at line 6: belongs to a score: neither block nor allow is weighed",
+        ),
+        (
+            "score = 90",
+            "score = 90\nweight = 1.5",
+            "`feed[0].weight` at line 6: 1.5 must be a number from 0 to 1",
+        ),
+        (
+            "score = 90",
+            "score = 90\nrefresh = \"hourly\"",
+            "`feed[0].refresh` at line 6: \"hourly\" is not a duration: write a number with ms, s, m, h or d, such as \"90s\" or \"1h30m\"",
+        ),
+        (
+            "score = 90",
+            "score = 90\nrefresh = \"1ms\"",
+            "`feed[0].refresh` at line 6: \"1ms\" must be from 1s to 7d",
+        ),
+        (
+            "score = 90",
+            "score = 90\nrefresh = 60",
+            "`feed[0].refresh` at line 6: must be a duration in quotes, such as \"90s\", \"30m\" or \"1h\"",
+        ),
+        (
+            "format = \"ipsum\"",
+            "format = \"plain\"\nmin_count = 3",
+            "`feed[0].min_count` at line 5: belongs to format = \"ipsum\", which counts lists",
+        ),
+        (
+            "score = 90",
+            "scores = 90\nscore = 90",
+            "`feed[0].scores` at line 5: is not a key here: did you mean score?",
+        ),
+        (
+            "score = 90",
+            "score = 90\ncolour = 1",
+            "`feed[0].colour` at line 6: is not a key here: the keys are name, format, min_count, path, url, family, score, block, allow, weight, refresh, key",
+        ),
+    ] {
+        let text = FEED.replacen(was, is, 1);
+        assert_ne!(text, FEED, "{was} is in the fixture");
+        assert_eq!(faults(&text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_provider_says_where_it_is_and_what_to_write() {
+    for (added, expected) in [
+        (
+            "",
+            "`provider[0].key` at line 4: is missing: write key = \"secret:NAME\" and add [secret.NAME]",
+        ),
+        (
+            "key = \"secret:kye\"",
+            "`provider[0].key` at line 6: there is no secret kye: add [secret.kye] with from = \"env\" or \"file\"",
+        ),
+        (
+            "key = \"secret:key\"\nbase_url = \"http://api.example.org\"",
+            "`provider[0].base_url` at line 7: would send the key in clear: write https://",
+        ),
+        (
+            "key = \"secret:key\"\ndaily_quota = -1",
+            "`provider[0].daily_quota` at line 7: -1 must be a number from 0 to 10000000",
+        ),
+        (
+            "key = \"secret:key\"\ntimeout = \"2min\"",
+            "`provider[0].timeout` at line 7: \"2min\" is not a duration: write a number with ms, s, m, h or d, such as \"90s\" or \"1h30m\"",
+        ),
+        (
+            "key = \"secret:key\"\nmax_age_days = 366",
+            "`provider[0].max_age_days` at line 7: 366 must be a number from 1 to 365",
+        ),
+        (
+            "key = \"secret:key\"\n[[provider]]\nkind = \"abuseipdb\"\nkey = \"secret:key\"",
+            "`provider[1].kind` at line 8: \"abuseipdb\" is configured twice: one budget, one key",
+        ),
+        (
+            "key = \"secret:key\"\n[[provider]]\nkind = \"greynoise\"\nkey = \"secret:key\"",
+            "`provider[1].kind` at line 8: \"greynoise\" is not known: write \"abuseipdb\"",
+        ),
+    ] {
+        let text = format!("{PROVIDER}{added}");
+        assert_eq!(faults(&text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+    let text = format!("{FEED}fromat = 1\n[listen]\nedge = \"x\"\n[nothing]\n{FEED}");
+    let told = faults(&text);
+    let places: Vec<_> = told
+        .iter()
+        .filter_map(|fault| fault.split(':').next())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "`feed[0].fromat` at line 6",
+            "`listen.edge` at line 8",
+            "`nothing` at line 9",
+            "`feed[1].name` at line 11"
+        ],
+        "{told:?}"
+    );
+}
+
+#[test]
+fn text_that_is_not_toml_names_its_lines() {
+    let told = faults("[listen\nedge = \n");
+    assert!(
+        told.iter().any(|fault| fault.starts_with("line 1: ")),
+        "{told:?}"
+    );
+    assert!(
+        told.iter().any(|fault| fault.starts_with("line 2: ")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_secret_written_where_a_reference_belongs_is_not_repeated() {
+    let told = faults(&format!("{PROVIDER}key = \"0123456789abcdef\"")).join("\n");
+    assert!(
+        told.contains("must refer to a secret") && !told.contains("0123456789"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_environment_sets_every_key_and_wins_over_the_file() {
+    let config = with_environment(
+        FEED,
+        &[
+            ("PORTCULLIS__LISTEN__EDGE", "127.0.0.1:0"),
+            ("PORTCULLIS__POLICY__MALICIOUS", "70"),
+            (
+                "PORTCULLIS__GUARD__PROTECT",
+                "203.0.113.0/24, 2001:db8::/32",
+            ),
+            ("PORTCULLIS__GUARD__PERMIT_SPECIAL", "true"),
+            ("PORTCULLIS__FEED__0__SCORE", "55"),
+            ("PORTCULLIS__FEED__1__NAME", "second"),
+            ("PORTCULLIS__FEED__1__PATH", "/second"),
+            ("PORTCULLIS__FEED__1__FORMAT", "plain"),
+            ("PORTCULLIS__FEED__1__BLOCK", "true"),
+            ("PORTCULLIS__SECRET__KEY__FROM", "file"),
+            ("PORTCULLIS__SECRET__KEY__NAME", "/run/secrets/key"),
+            ("PORTCULLIS_TOKEN", "not a key of the configuration"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.listen.edge.to_string(), "127.0.0.1:0");
+    assert_eq!(config.policy, Policy::new(50, 70).unwrap());
+    assert_eq!(config.guard.protect.len(), 2);
+    assert!(config.guard.permit_special);
+    assert!(matches!(
+        config.feeds[0].role,
+        FeedRole::Score {
+            score: ListScore::Fixed(55),
+            ..
+        }
+    ));
+    assert_eq!(config.feeds[1].role, FeedRole::Block);
+    assert_eq!(
+        config.secrets["key"].origin,
+        SecretOrigin::File("/run/secrets/key".into())
+    );
+}
+
+#[test]
+fn a_fault_in_the_environment_names_the_variable() {
+    for (name, value, expected) in [
+        (
+            "PORTCULLIS__POLICY__MALICIOUS",
+            "many",
+            "`policy.malicious` from PORTCULLIS__POLICY__MALICIOUS: many must be a number from 1 to 100",
+        ),
+        (
+            "PORTCULLIS__POLICY__MALICOUS",
+            "70",
+            "`policy.malicous` from PORTCULLIS__POLICY__MALICOUS: is not a key here: did you mean \
+             malicious?",
+        ),
+        (
+            "PORTCULLIS__FEED__7__SCORE",
+            "70",
+            "`feed.7.score` from PORTCULLIS__FEED__7__SCORE: names no key: write \
+             PORTCULLIS__SECTION__KEY, and the number of an entry (from 0, without gaps) after a list",
+        ),
+    ] {
+        let told = with_environment("", &[(name, value)])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(told, expected);
+    }
+}
