@@ -1,8 +1,9 @@
 //! The checker: whether what an opened image holds is in order. It can be interrupted after any number
 //! of items, because a proxy checks an image between requests.
 
-use super::format::{Fault, ImageError, Tag};
-use super::image::{Image, Tables};
+use super::format::{Fault, ImageError};
+use super::image::Image;
+use super::tables::Tables;
 
 /// Whether the checker has seen everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +19,20 @@ pub struct Checker {
     item: usize,
 }
 
+/// A section that can be checked item by item.
+pub(super) trait Check {
+    fn items(&self) -> usize;
+    /// Checks one item and says what it cost, in words read.
+    fn check(&self, bytes: &[u8], tables: &Tables, at: usize) -> Result<usize, Fault>;
+}
+
 impl Checker {
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Checks about `max_items` more. An error is final: the image must not be used.
+    /// Checks about `max_items` more; one bucket of a dense set, at most 4,096 addresses, is the least
+    /// that it does. An error is final: the image must not be used.
     pub fn step<B: AsRef<[u8]>>(
         &mut self,
         image: &Image<B>,
@@ -31,68 +40,22 @@ impl Checker {
     ) -> Result<Progress, ImageError> {
         let (bytes, tables) = image.parts();
         let mut left = max_items.max(1);
-        while let Some(items) = self.items(tables) {
-            if self.item >= items {
-                (self.row, self.item) = (self.row + 1, 0);
-                continue;
-            }
-            if left == 0 {
-                return Ok(Progress::More);
-            }
-            self.check(bytes, tables)
-                .map_err(|fault| ImageError::Section {
+        while let Some(table) = tables.table(self.row) {
+            let items = table.map_or(0, Check::items);
+            while let Some(table) = table.filter(|_| self.item < items) {
+                if left == 0 {
+                    return Ok(Progress::More);
+                }
+                let cost = table.check(bytes, tables, self.item);
+                let cost = cost.map_err(|fault| ImageError::Section {
                     at: self.row,
                     fault,
                 })?;
-            self.item += 1;
-            left -= 1;
+                left = left.saturating_sub(cost);
+                self.item += 1;
+            }
+            (self.row, self.item) = (self.row + 1, 0);
         }
         Ok(Progress::Done)
-    }
-
-    /// How many items the present row has; `None` behind the last.
-    fn items(&self, tables: &Tables) -> Option<usize> {
-        let row = tables.rows.get(self.row)?;
-        Some(match row.tag {
-            Tag::Text => 0,
-            _ => row.count(),
-        })
-    }
-
-    fn check(&self, bytes: &[u8], tables: &Tables) -> Result<(), Fault> {
-        let Some(row) = tables.rows.get(self.row) else {
-            return Ok(());
-        };
-        // Rows of one tag stand together, and tables are in the order of their rows.
-        let nth = tables
-            .rows
-            .iter()
-            .take(self.row)
-            .filter(|before| before.tag == row.tag)
-            .count();
-        let (at, classes) = (self.item, tables.classes);
-        let checked = match row.tag {
-            Tag::Classes => Some(classes.check(bytes, at)),
-            Tag::Decided4 => tables
-                .decided_v4
-                .get(nth)
-                .map(|table| table.check(bytes, classes, at)),
-            Tag::Decided6 => tables
-                .decided_v6
-                .get(nth)
-                .map(|table| table.check(bytes, classes, at)),
-            Tag::Decided6Long => tables
-                .decided_v6_long
-                .get(nth)
-                .map(|table| table.check(bytes, classes, at)),
-            Tag::Masks4 => tables.masks_v4.get(nth).map(|masks| masks.check(bytes, at)),
-            Tag::Masks6 => tables.masks_v6.get(nth).map(|masks| masks.check(bytes, at)),
-            Tag::Masks6Long => tables
-                .masks_v6_long
-                .get(nth)
-                .map(|masks| masks.check(bytes, at)),
-            _ => None,
-        };
-        checked.unwrap_or(Err(Fault::Tag))
     }
 }

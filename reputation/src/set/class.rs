@@ -1,7 +1,12 @@
 //! Classes: what entries have in common, kept once. Owns the class table and its text.
 
-use super::column::{Column, Cursor, Words};
-use super::format::Fault;
+use std::collections::HashMap;
+
+use super::check::Check;
+use super::column::{Column, Cursor, Words, append_all};
+use super::format::{Fault, Row, Tag, saturated};
+use super::sections::Sections;
+use super::tables::Tables;
 use crate::policy::{Action, Band};
 use crate::precedence::Rank;
 
@@ -137,16 +142,6 @@ impl Classes {
         })
     }
 
-    /// Whether the class at `at` is sound.
-    pub fn check(self, bytes: &[u8], at: usize) -> Result<(), Fault> {
-        let class = ClassId(u32::try_from(at).map_err(|_| Fault::Class)?);
-        match self.view(bytes, class) {
-            Some(view) if view.reason.len() <= MAX_REASON_BYTES => Ok(()),
-            Some(_) => Err(Fault::Text),
-            None => Err(Fault::Standing),
-        }
-    }
-
     fn record(self, bytes: &[u8], class: ClassId) -> Option<([u8; 4], u32, u32)> {
         let at = usize::try_from(class.0).ok()?.checked_mul(Self::WORDS)?;
         let words: Words<'_, u32> = self.records.of(bytes);
@@ -155,24 +150,40 @@ impl Classes {
     }
 }
 
-/// Writes the records, then the text.
-pub(super) fn write(classes: &[Class]) -> (Vec<u8>, Vec<u8>) {
-    let (mut records, mut text) = (Vec::new(), String::new());
-    for class in classes {
-        let (rank, band) = (class.rank as u8, class.band as u8);
-        records.extend_from_slice(&[rank, encode_basis(class.basis), band, class.score.min(100)]);
-        let from = match text.ends_with(&class.reason) {
-            true => text.len() - class.reason.len(),
-            false => text.len(),
-        };
-        if from == text.len() {
-            text.push_str(&class.reason);
-        }
-        for number in [from, class.reason.len()] {
-            records.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+impl Check for Classes {
+    fn items(&self) -> usize {
+        self.count()
+    }
+
+    fn check(&self, bytes: &[u8], _: &Tables, at: usize) -> Result<usize, Fault> {
+        let class = ClassId(u32::try_from(at).map_err(|_| Fault::Class)?);
+        match self.view(bytes, class) {
+            Some(view) if view.reason.len() <= MAX_REASON_BYTES => Ok(1 + view.reason.len()),
+            _ => Err(Fault::Standing),
         }
     }
-    (records, text.into_bytes())
+}
+
+/// Writes the records and their text.
+pub(super) fn write(classes: &[Class], out: &mut Sections) {
+    let (mut text, mut known) = (String::new(), HashMap::new());
+    out.add(|records| {
+        for class in classes {
+            let (rank, band) = (class.rank as u8, class.band as u8);
+            let standing = [rank, encode_basis(class.basis), band, class.score.min(100)];
+            let from = *known.entry(&class.reason).or_insert_with(|| {
+                text.push_str(&class.reason);
+                text.len() - class.reason.len()
+            });
+            let (from, length) = (saturated(from), saturated(class.reason.len()));
+            append_all([u32::from_le_bytes(standing), from, length], records);
+        }
+        Row::new(Tag::Classes, 0, classes.len())
+    });
+    out.add(|bytes| {
+        bytes.extend_from_slice(text.as_bytes());
+        Row::new(Tag::Text, 0, text.len())
+    });
 }
 
 const EXPLICIT: u8 = 0x10;

@@ -75,6 +75,19 @@ impl<W: Word> Words<'_, W> {
         self.0.partition_point(|raw| W::decode(*raw) <= key)
     }
 
+    pub fn last(self) -> Option<W> {
+        self.0.last().copied().map(W::decode)
+    }
+
+    /// Whether each word is above the one before it.
+    pub fn is_ascending(self) -> bool {
+        let decode = |[one, next]: &[W::Raw; 2]| (W::decode(*one), W::decode(*next));
+        self.0
+            .array_windows()
+            .map(decode)
+            .all(|(one, next)| one < next)
+    }
+
     pub fn iter(self) -> impl Iterator<Item = W> {
         self.0.iter().copied().map(W::decode)
     }

@@ -3,11 +3,14 @@
 
 use std::cmp::Reverse;
 
+use super::check::Check;
 use super::class::{ClassId, Classes};
 use super::column::{Column, Cursor, append_all};
-use super::format::Fault;
+use super::format::{Fault, Row, Tag};
 use super::image::Match;
+use super::order::Order;
 use super::place::Key;
+use super::tables::Tables;
 use crate::decision::DecisionId;
 use crate::time::UnixSeconds;
 
@@ -29,47 +32,25 @@ pub(super) struct DecidedTable<K> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<K> {
     pub key: K,
+    /// Larger is stronger.
     pub class: ClassId,
-    /// The place of the class among all, by strength.
-    pub strength: u32,
     pub created: UnixSeconds,
     pub expires: UnixSeconds,
     pub id: u64,
 }
 
-impl Entry<()> {
-    pub fn at<K>(self, key: K) -> Entry<K> {
-        let Self {
-            class,
-            strength,
-            created,
-            expires,
-            id,
-            ..
-        } = self;
-        Entry {
-            key,
-            class,
-            strength,
-            created,
-            expires,
-            id,
-        }
-    }
-}
-
 impl<K: Key> DecidedTable<K> {
-    pub fn take(len: u8, count: usize, cursor: &mut Cursor) -> Result<Self, Fault> {
-        if len > K::WIDTH {
+    pub fn take(row: &Row, cursor: &mut Cursor) -> Result<Self, Fault> {
+        if row.bits > K::WIDTH {
             return Err(Fault::Parameters);
         }
         let mut columns = || {
             Some(Self {
-                len,
-                keys: cursor.take(count)?,
-                expires: cursor.take(count)?,
-                classes: cursor.take(count)?,
-                ids: cursor.take(count)?,
+                len: row.bits,
+                keys: cursor.take(row.count())?,
+                expires: cursor.take(row.count())?,
+                classes: cursor.take(row.count())?,
+                ids: cursor.take(row.count())?,
             })
         };
         columns().ok_or(Fault::Bounds)
@@ -106,12 +87,14 @@ impl<K: Key> DecidedTable<K> {
             expires: (expires != u32::MAX).then_some(UnixSeconds(expires)),
         })
     }
+}
 
-    pub fn items(&self) -> usize {
+impl<K: Key> Check for DecidedTable<K> {
+    fn items(&self) -> usize {
         self.keys.count()
     }
 
-    pub fn check(&self, bytes: &[u8], classes: Classes, at: usize) -> Result<(), Fault> {
+    fn check(&self, bytes: &[u8], tables: &Tables, at: usize) -> Result<usize, Fault> {
         let entry = |at| {
             Some((
                 self.keys.of(bytes).get(at)?,
@@ -122,34 +105,37 @@ impl<K: Key> DecidedTable<K> {
         if key.first(self.len) != key {
             return Err(Fault::HostBits);
         }
-        if at
-            .checked_sub(1)
-            .and_then(entry)
-            .is_some_and(|before| before >= (key, expires))
-        {
+        if at.checked_sub(1).and_then(entry) >= Some((key, expires)) {
             return Err(Fault::Unsorted);
         }
         let class = self.classes.of(bytes).get(at).ok_or(Fault::Bounds)?;
-        if classes.has(class) {
-            Ok(())
+        if tables.classes.has(class) {
+            Ok(1)
         } else {
             Err(Fault::Class)
         }
     }
 }
 
-/// Writes the entries of one prefix length and gives their number. Of those on one prefix the stronger
-/// rank comes first, then the newer; one that lapses no later than another before it is left out.
+/// Writes the entries of one prefix length and gives their row. Of those on one prefix the higher rank
+/// comes first, then the newer; one that lapses no later than another before it is left out.
 pub(super) fn write<K: Key>(
+    tag: Tag,
+    len: u8,
     mut entries: Vec<Entry<K>>,
-    rank: impl Fn(ClassId) -> u8,
+    order: &Order,
     out: &mut Vec<u8>,
-) -> usize {
+) -> Row {
+    entries.retain_mut(|entry| {
+        let place = order.place(entry.class);
+        entry.class = place.unwrap_or(entry.class);
+        place.is_some()
+    });
     entries.sort_by_key(|entry| {
         let winner = (
-            rank(entry.class),
+            order.rank(entry.class),
             entry.created,
-            entry.strength,
+            entry.class,
             entry.expires,
             entry.id,
         );
@@ -160,5 +146,5 @@ pub(super) fn write<K: Key>(
     append_all(entries.iter().map(|entry| entry.expires.0), out);
     append_all(entries.iter().map(|entry| entry.class.0), out);
     append_all(entries.iter().map(|entry| entry.id), out);
-    entries.len()
+    Row::new(tag, len, entries.len())
 }

@@ -80,10 +80,8 @@ pub enum Fault {
     HostBits,
     #[error("it names a class that does not exist")]
     Class,
-    #[error("a class has a rank, band, action or score that does not exist")]
+    #[error("a class has a rank, action, band or score that does not exist, or a faulty reason")]
     Standing,
-    #[error("a reason is outside the text, too long or not UTF-8")]
-    Text,
 }
 
 /// The kinds of section, in the order in which they stand.
@@ -105,8 +103,8 @@ pub(super) enum Tag {
     Masks6Long = 13,
 }
 
-/// One row of the section table. Ordered as rows must be in an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// One row of the section table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Row {
     pub tag: Tag,
     /// A prefix length, or the bits of an index.
@@ -143,7 +141,7 @@ impl Tag {
 
 impl Row {
     pub fn new(tag: Tag, bits: u8, count: usize) -> Self {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let count = saturated(count);
         Self {
             tag,
             bits,
@@ -152,6 +150,11 @@ impl Row {
             count,
             entries: count,
         }
+    }
+
+    /// The order in which rows stand; no two have the same place.
+    pub fn place(&self) -> impl Ord + use<> {
+        (self.tag, self.bits, self.class)
     }
 
     pub fn count(&self) -> usize {
@@ -180,9 +183,10 @@ impl Row {
     }
 }
 
-/// Writes header and table; the sections' bytes follow. `None` if the image would be too large.
-pub(super) fn write(meta: &Meta, rows: &[Row], body: &[u8]) -> Option<Vec<u8>> {
-    let length = HEADER_BYTES + rows.len() * ROW_BYTES + body.len();
+/// Writes header, table and sections. `None` if the image would be too large.
+pub(super) fn write(meta: &Meta, rows: &[Row], parts: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let body: usize = parts.iter().map(Vec::len).sum();
+    let length = HEADER_BYTES + rows.len() * ROW_BYTES + body;
     if length > MAX_IMAGE_BYTES || rows.len() > MAX_SECTIONS {
         return None;
     }
@@ -206,7 +210,7 @@ pub(super) fn write(meta: &Meta, rows: &[Row], body: &[u8]) -> Option<Vec<u8>> {
     out.extend_from_slice(&meta.valid_until.0.to_le_bytes());
     out.extend_from_slice(&base);
     rows.iter().for_each(|row| row.append(&mut out));
-    out.extend_from_slice(body);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
     Some(out)
 }
 
@@ -282,14 +286,18 @@ fn read_rows(bytes: &[u8], sections: usize) -> Result<Vec<Row>, ImageError> {
         .enumerate()
         .map(decode)
         .collect::<Result<Vec<_>, _>>()?;
-    let place = |row: &Row| (row.tag, row.bits, row.class);
     match rows
         .array_windows()
-        .position(|[row, next]| place(row) >= place(next))
+        .position(|[row, next]| row.place() >= next.place())
     {
         Some(at) => Err(refuse(at + 1, Fault::Place)),
         None => Ok(rows),
     }
+}
+
+/// Counts beyond 32 bits cannot be in an image, whose length would exceed its limit long before.
+pub(super) fn saturated(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Takes numbers off the front of some bytes.

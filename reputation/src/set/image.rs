@@ -1,12 +1,9 @@
 //! The reader. Owns the way from an address to the entry that speaks for it within one image. It takes
 //! any bytes by bounds checks alone: rubbish may give a wrong answer, never a trap.
 
-use super::class::{ClassId, ClassView, Classes};
-use super::column::Cursor;
-use super::decided::DecidedTable;
-use super::format::{self, Fault, ImageError, Kind, Meta, Row, Tag};
-use super::masks::Masks;
-use super::place::upper_half;
+use super::class::{ClassId, ClassView};
+use super::format::{self, ImageError, Meta, Tag};
+use super::tables::Tables;
 use crate::address::ClientAddress;
 use crate::decision::DecisionId;
 use crate::precedence::Rank;
@@ -45,19 +42,6 @@ pub struct Counts {
     pub masks: usize,
 }
 
-/// Where everything stands.
-#[derive(Debug)]
-pub(super) struct Tables {
-    pub rows: Vec<Row>,
-    pub classes: Classes,
-    pub decided_v4: Vec<DecidedTable<u32>>,
-    pub decided_v6: Vec<DecidedTable<u64>>,
-    pub decided_v6_long: Vec<DecidedTable<u128>>,
-    pub masks_v4: Vec<Masks<u32>>,
-    pub masks_v6: Vec<Masks<u64>>,
-    pub masks_v6_long: Vec<Masks<u128>>,
-}
-
 impl<B: AsRef<[u8]>> Image<B> {
     /// Checks header and sections' bounds only, whatever the size; [`super::Checker`] checks the rest.
     pub fn open(bytes: B) -> Result<Self, ImageError> {
@@ -81,41 +65,17 @@ impl<B: AsRef<[u8]>> Image<B> {
     /// The entry that speaks for `address` at `now`: the highest rank, then the longest prefix, then the
     /// newest. Never allocates.
     pub fn lookup(&self, address: ClientAddress, now: UnixSeconds) -> Option<Match> {
-        let (bytes, tables) = (self.bytes.as_ref(), &self.tables);
         match address {
-            ClientAddress::V4(key) => {
-                let decided = tables.decided_v4.iter();
-                decided
-                    .filter_map(|table| table.find(bytes, tables.classes, key, now))
-                    .reduce(Match::or)
-            }
-            ClientAddress::V6(key) => {
-                let upper = upper_half(key);
-                let short = tables.decided_v6.iter();
-                let short = short.filter_map(|table| table.find(bytes, tables.classes, upper, now));
-                let long = tables.decided_v6_long.iter();
-                let long = long.filter_map(|table| table.find(bytes, tables.classes, key, now));
-                short.chain(long).reduce(Match::or)
-            }
+            ClientAddress::V4(key) => self.tables.find_v4(self.bytes.as_ref(), key, now),
+            ClientAddress::V6(key) => self.tables.find_v6(self.bytes.as_ref(), key, now),
         }
     }
 
     /// Whether the base is hidden for `address`. A base has no masks.
     pub fn masks(&self, address: ClientAddress) -> bool {
-        let (bytes, tables) = (self.bytes.as_ref(), &self.tables);
         match address {
-            ClientAddress::V4(key) => tables.masks_v4.iter().any(|masks| masks.holds(bytes, key)),
-            ClientAddress::V6(key) => {
-                let upper = upper_half(key);
-                tables
-                    .masks_v6
-                    .iter()
-                    .any(|masks| masks.holds(bytes, upper))
-                    || tables
-                        .masks_v6_long
-                        .iter()
-                        .any(|masks| masks.holds(bytes, key))
-            }
+            ClientAddress::V4(key) => self.tables.masks_v4(self.bytes.as_ref(), key),
+            ClientAddress::V6(key) => self.tables.masks_v6(self.bytes.as_ref(), key),
         }
     }
 
@@ -159,63 +119,5 @@ impl Match {
         } else {
             self
         }
-    }
-}
-
-impl Tables {
-    fn place(rows: Vec<Row>, kind: Kind, at: usize, end: usize) -> Result<Self, ImageError> {
-        let mut cursor = Cursor::new(at, end);
-        let mut tables = Self::empty();
-        for (at, row) in rows.iter().enumerate() {
-            tables
-                .add(row, kind, &mut cursor)
-                .map_err(|fault| ImageError::Section { at, fault })?;
-        }
-        if !cursor.at_end() {
-            return Err(ImageError::Section {
-                at: rows.len(),
-                fault: Fault::Bounds,
-            });
-        }
-        tables.rows = rows;
-        Ok(tables)
-    }
-
-    fn empty() -> Self {
-        Self {
-            rows: Vec::new(),
-            classes: Classes::EMPTY,
-            decided_v4: Vec::new(),
-            decided_v6: Vec::new(),
-            decided_v6_long: Vec::new(),
-            masks_v4: Vec::new(),
-            masks_v6: Vec::new(),
-            masks_v6_long: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, row: &Row, kind: Kind, cursor: &mut Cursor) -> Result<(), Fault> {
-        let (len, count) = (row.bits, row.count());
-        match row.tag {
-            Tag::Classes => self.classes.take_records(count, cursor)?,
-            Tag::Text => self.classes.take_text(count, cursor)?,
-            Tag::Attributes | Tag::Dense | Tag::Ranges4 | Tag::Ranges6 | Tag::Ranges6Long => {
-                return Err(Fault::Tag);
-            }
-            Tag::Decided4 => self
-                .decided_v4
-                .push(DecidedTable::take(len, count, cursor)?),
-            Tag::Decided6 => self
-                .decided_v6
-                .push(DecidedTable::take(len, count, cursor)?),
-            Tag::Decided6Long => self
-                .decided_v6_long
-                .push(DecidedTable::take(len, count, cursor)?),
-            _ if kind == Kind::Base => return Err(Fault::Place),
-            Tag::Masks4 => self.masks_v4.push(Masks::take(len, count, cursor)?),
-            Tag::Masks6 => self.masks_v6.push(Masks::take(len, count, cursor)?),
-            Tag::Masks6Long => self.masks_v6_long.push(Masks::take(len, count, cursor)?),
-        }
-        Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! Masks: prefixes inside which an overlay hides its base, because something was taken back there.
 
+use super::check::Check;
 use super::column::{Column, Cursor, append_all};
-use super::format::Fault;
+use super::format::{Fault, Row, Tag};
 use super::place::Key;
+use super::tables::Tables;
 
 /// The masks of one prefix length: sorted, each once.
 #[derive(Debug, Clone, Copy)]
@@ -12,12 +14,15 @@ pub(super) struct Masks<K> {
 }
 
 impl<K: Key> Masks<K> {
-    pub fn take(len: u8, count: usize, cursor: &mut Cursor) -> Result<Self, Fault> {
-        if len > K::WIDTH {
+    pub fn take(row: &Row, cursor: &mut Cursor) -> Result<Self, Fault> {
+        if row.bits > K::WIDTH {
             return Err(Fault::Parameters);
         }
-        let keys = cursor.take(count).ok_or(Fault::Bounds)?;
-        Ok(Self { len, keys })
+        let keys = cursor.take(row.count()).ok_or(Fault::Bounds)?;
+        Ok(Self {
+            len: row.bits,
+            keys,
+        })
     }
 
     pub fn holds(&self, bytes: &[u8], key: K) -> bool {
@@ -25,31 +30,33 @@ impl<K: Key> Masks<K> {
         let prefix = key.first(self.len);
         keys.get(keys.below(prefix)) == Some(prefix)
     }
+}
 
-    pub fn items(&self) -> usize {
+impl<K: Key> Check for Masks<K> {
+    fn items(&self) -> usize {
         self.keys.count()
     }
 
-    pub fn check(&self, bytes: &[u8], at: usize) -> Result<(), Fault> {
+    fn check(&self, bytes: &[u8], _: &Tables, at: usize) -> Result<usize, Fault> {
         let keys = self.keys.of(bytes);
         let key = keys.get(at).ok_or(Fault::Bounds)?;
         if key.first(self.len) != key {
             return Err(Fault::HostBits);
         }
         let before = at.checked_sub(1).and_then(|before| keys.get(before));
-        if before.is_some_and(|before| before >= key) {
+        if before >= Some(key) {
             Err(Fault::Unsorted)
         } else {
-            Ok(())
+            Ok(1)
         }
     }
 }
 
-/// Writes the masks of one prefix length and gives their number.
-pub(super) fn write<K: Key>(mut keys: Vec<K>, out: &mut Vec<u8>) -> usize {
+/// Writes the masks of one prefix length and gives their row.
+pub(super) fn write<K: Key>(tag: Tag, len: u8, mut keys: Vec<K>, out: &mut Vec<u8>) -> Row {
     keys.sort_unstable();
     keys.dedup();
-    let count = keys.len();
+    let row = Row::new(tag, len, keys.len());
     append_all(keys, out);
-    count
+    row
 }

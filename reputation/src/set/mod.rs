@@ -9,18 +9,28 @@
 //! and speed do not depend on how entries nest; the decided part keeps every entry, so that whatever
 //! lies beneath a lapsed one shows again without anybody's help.
 
+mod attributes;
 mod builder;
 mod check;
 mod class;
 mod column;
 mod decided;
+mod dense;
+mod flatten;
 mod format;
 mod image;
+mod listed;
 mod masks;
+mod order;
 mod place;
+mod ranges;
+mod sections;
+mod tables;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{BuildError, Decided, ImageBuilder};
 pub use check::{Checker, Progress};
 pub use class::{Basis, Class, ClassId, ClassView};
-pub use format::{ImageError, Kind, Meta};
+pub use format::{Fault, ImageError, Kind, Meta};
 pub use image::{Counts, Image, Match};

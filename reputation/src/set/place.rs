@@ -18,7 +18,6 @@ pub(super) enum Place {
 pub(super) trait Key: Word {
     /// The longest prefix on this width.
     const WIDTH: u8;
-    const ZERO: Self;
 
     /// The first key of the prefix of `len` bits around this one; a `len` beyond the width is the width.
     fn first(self, len: u8) -> Self;
@@ -26,7 +25,7 @@ pub(super) trait Key: Word {
     fn last(self, len: u8) -> Self;
     /// The key behind this one, unless it is the last there is.
     fn next(self) -> Option<Self>;
-    /// The upper `bits`, which are at most 16.
+    /// The upper `bits`.
     fn top(self, bits: u8) -> usize;
 }
 
@@ -48,7 +47,6 @@ macro_rules! keys {
     ($($key:ty: $width:literal),*) => {$(
         impl Key for $key {
             const WIDTH: u8 = $width;
-            const ZERO: Self = 0;
 
             fn first(self, len: u8) -> Self {
                 let host_bits = Self::WIDTH.saturating_sub(len);
