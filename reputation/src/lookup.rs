@@ -38,12 +38,12 @@ pub fn find<'a, B: AsRef<[u8]>>(
     now: UnixSeconds,
 ) -> Option<Found<'a>> {
     let over = overlay.and_then(|image| Some((image, Layer::Overlay, image.lookup(address, now)?)));
-    let base = base.filter(|_| !overlay.is_some_and(|overlay| overlay.masks(address)));
     let under = base.and_then(|image| Some((image, Layer::Base, image.lookup(address, now)?)));
+    // Most addresses are in neither image: only for those in the base do masks matter.
+    let under = under.filter(|_| !overlay.is_some_and(|overlay| overlay.masks(address)));
     let (image, layer, found) = match (over, under) {
         (Some(over), Some(under)) if wins(under.2, over.2) => under,
-        (Some(one), _) | (None, Some(one)) => one,
-        (None, None) => return None,
+        (over, under) => over.or(under)?,
     };
     let class = image.class(found.class)?;
     Some(Found {

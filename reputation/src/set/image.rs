@@ -64,6 +64,7 @@ impl<B: AsRef<[u8]>> Image<B> {
 
     /// The entry that speaks for `address` at `now`: the highest rank, then the longest prefix, then the
     /// newest. Never allocates.
+    #[inline]
     pub fn lookup(&self, address: ClientAddress, now: UnixSeconds) -> Option<Match> {
         match address {
             ClientAddress::V4(key) => self.tables.find_v4(self.bytes.as_ref(), key, now),

@@ -29,7 +29,7 @@ pub(super) struct Tables {
 /// What is kept on one width.
 #[derive(Debug)]
 struct Family<K> {
-    ranges: Vec<Ranges<K>>,
+    ranges: Option<Ranges<K>>,
     decided: Vec<DecidedTable<K>>,
     masks: Vec<Masks<K>>,
 }
@@ -81,12 +81,14 @@ impl Tables {
         }
     }
 
+    #[inline]
     pub fn find_v4(&self, bytes: &[u8], key: u32, now: UnixSeconds) -> Option<Match> {
         let set = self.dense.iter().find(|set| set.holds(bytes, key));
         let exact = set.and_then(|set| self.listing(bytes, set.class, u32::WIDTH));
         better(self.find(&self.v4, bytes, key, now), exact)
     }
 
+    #[inline]
     pub fn find_v6(&self, bytes: &[u8], key: u128, now: UnixSeconds) -> Option<Match> {
         let long = self.find(&self.v6_long, bytes, key, now);
         better(long, self.find(&self.v6, bytes, upper_half(key), now))
@@ -116,9 +118,9 @@ impl Tables {
             Tag::Text => None,
             Tag::Attributes => Some(&self.attributes),
             Tag::Dense => nth_of(&self.dense, nth),
-            Tag::Ranges4 => nth_of(&self.v4.ranges, nth),
-            Tag::Ranges6 => nth_of(&self.v6.ranges, nth),
-            Tag::Ranges6Long => nth_of(&self.v6_long.ranges, nth),
+            Tag::Ranges4 => nth_of(self.v4.ranges.as_slice(), nth),
+            Tag::Ranges6 => nth_of(self.v6.ranges.as_slice(), nth),
+            Tag::Ranges6Long => nth_of(self.v6_long.ranges.as_slice(), nth),
             Tag::Decided4 => nth_of(&self.v4.decided, nth),
             Tag::Decided6 => nth_of(&self.v6.decided, nth),
             Tag::Decided6Long => nth_of(&self.v6_long.decided, nth),
@@ -130,6 +132,7 @@ impl Tables {
 
     /// The better of decided and listed entries on one width; of equals the decided one, which has an id
     /// or an end to tell.
+    #[inline]
     fn find<K: Key>(
         &self,
         family: &Family<K>,
@@ -137,15 +140,19 @@ impl Tables {
         key: K,
         now: UnixSeconds,
     ) -> Option<Match> {
-        let decided = family.decided.iter();
-        let decided = decided.filter_map(|table| table.find(bytes, self.classes, key, now));
-        let id = family
+        let listed = family
             .ranges
-            .iter()
-            .find_map(|ranges| ranges.find(bytes, key));
-        let attribute = id.and_then(|id| self.attributes.get(bytes, id));
-        let listed = attribute.and_then(|one| self.listing(bytes, one.class, one.prefix_len));
-        better(decided.reduce(Match::or), listed)
+            .as_ref()
+            .and_then(|ranges| ranges.find(bytes, key));
+        let listed = listed.and_then(|id| {
+            let attribute = self.attributes.get(bytes, id)?;
+            self.listing(bytes, attribute.class, attribute.prefix_len)
+        });
+        let mut best = None;
+        for table in &family.decided {
+            best = better(best, table.find(bytes, self.classes, key, now));
+        }
+        better(best, listed)
     }
 
     fn listing(&self, bytes: &[u8], class: ClassId, prefix_len: u8) -> Option<Match> {
@@ -163,17 +170,18 @@ impl Tables {
 impl<K: Key> Family<K> {
     const fn new() -> Self {
         Self {
-            ranges: Vec::new(),
+            ranges: None,
             decided: Vec::new(),
             masks: Vec::new(),
         }
     }
 
     fn add_ranges(&mut self, row: &Row, cursor: &mut Cursor) -> Result<(), Fault> {
-        if !self.ranges.is_empty() {
+        if self.ranges.is_some() {
             return Err(Fault::Place);
         }
-        Ranges::take(row, cursor).map(|ranges| self.ranges.push(ranges))
+        self.ranges = Some(Ranges::take(row, cursor)?);
+        Ok(())
     }
 
     fn add_decided(&mut self, row: &Row, cursor: &mut Cursor) -> Result<(), Fault> {
@@ -192,8 +200,12 @@ impl<K: Key> Family<K> {
     }
 }
 
+#[inline]
 fn better(one: Option<Match>, other: Option<Match>) -> Option<Match> {
-    one.into_iter().chain(other).reduce(Match::or)
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.or(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 fn nth_of<T: Check>(tables: &[T], nth: usize) -> Option<&dyn Check> {
