@@ -256,7 +256,7 @@ impl Envoy {
         loop {
             let live = Request::get("/ready").send(self.admin).await;
             if live.is_ok_and(|response| response.status == 200) {
-                self.edge = self.find_edge().await;
+                self.edge = self.listener("edge").await;
                 if self.edge.is_some() {
                     return Ok(());
                 }
@@ -278,18 +278,16 @@ impl Envoy {
         }
     }
 
-    async fn find_edge(&self) -> Option<SocketAddr> {
+    /// Where a listener of this name is, once it listens.
+    pub async fn listener(&self, name: &str) -> Option<SocketAddr> {
         let answer = Request::get("/listeners?format=json")
             .send(self.admin)
-            .await
-            .ok()?
-            .json();
+            .await;
+        let answer = answer.ok()?.json();
         let listeners = answer.get("listener_statuses")?.as_array()?;
-        let edge = listeners
-            .iter()
-            .find(|listener| listener["name"] == "edge")?;
-        // A listener on a Unix socket has no port; the test knows its path.
-        let Some(socket) = edge.pointer("/local_address/socket_address") else {
+        let found = listeners.iter().find(|listener| listener["name"] == name)?;
+        // A listener on a Unix socket has no port; whoever configured it knows its path.
+        let Some(socket) = found.pointer("/local_address/socket_address") else {
             return Some(ANY_PORT);
         };
         let port = u16::try_from(socket.get("port_value")?.as_u64()?).ok()?;

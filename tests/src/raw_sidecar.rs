@@ -91,6 +91,11 @@ impl RawSidecar {
         self.with(|script| script.denied.push(address.to_owned()));
     }
 
+    /// Calls this address clean again.
+    pub fn forgives(&self, address: &str) {
+        self.with(|script| script.denied.retain(|denied| denied != address));
+    }
+
     pub fn on_verdicts(&self, behaviour: Behaviour) {
         self.with(|script| script.verdicts = behaviour);
     }

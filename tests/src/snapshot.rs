@@ -44,6 +44,16 @@ impl Line {
         })
     }
 
+    /// Allowed by the operator, for ever.
+    pub fn allowed(cidr: &str) -> Result<Self, KitError> {
+        let decision = Some((DecisionId(0xa11), None));
+        Ok(Self {
+            cidr: parse(cidr)?,
+            rank: Rank::OperatorAllow,
+            decision,
+        })
+    }
+
     /// A ban by the operator, for ever or until a point in time.
     pub fn banned(cidr: &str, until: Option<UnixSeconds>) -> Result<Self, KitError> {
         let decision = Some((DecisionId(0xb41), until));

@@ -3,8 +3,27 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::unreachable,
     clippy::indexing_slicing,
     reason = "a test that finds something else than expected shall panic"
 )]
 
+mod bans;
+mod blocking;
+mod bodies;
+mod bytes;
+mod coalescing;
+mod common;
 mod config;
+mod failures;
+mod ipv6;
+mod isolation;
+mod metrics;
+mod monitor;
+mod precedence;
+mod ready;
+mod request_id;
+mod restart;
+mod snapshots;
+mod spoofing;
+mod unix_peer;

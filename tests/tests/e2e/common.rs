@@ -1,0 +1,189 @@
+//! What several tests set up alike.
+
+use std::time::Duration;
+
+use kit::envoy::EnvoyBuilder;
+use kit::sidecar::SidecarBuilder;
+use kit::{Connection, Envoy, RawSidecar, Request, Sidecar, Upstream, eventually_async};
+use serde_json::Value;
+
+/// Longer than anything that is awaited takes on a busy machine; shorter than patience.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Stands on a list in every edge with a real sidecar: once it is refused, the snapshot is there.
+pub const CANARY: &str = "192.0.2.255";
+
+/// So many connections reach every one of two workers, but once in 2^15 runs.
+const CONNECTIONS: usize = 16;
+
+/// Envoy with the plugin, the real sidecar and an upstream.
+pub struct Edge {
+    pub envoy: Envoy,
+    pub sidecar: Sidecar,
+    pub upstream: Upstream,
+}
+
+/// Envoy with the plugin, a sidecar made by hand and an upstream.
+pub struct RawEdge {
+    pub envoy: Envoy,
+    pub sidecar: RawSidecar,
+    pub upstream: Upstream,
+}
+
+/// Connections that together reach every worker.
+pub struct Workers(Vec<Connection>);
+
+/// A sidecar whose one list holds the canary and these lines.
+pub fn sidecar_that_blocks(lines: &[&str]) -> SidecarBuilder {
+    let lines = [&[CANARY], lines].concat();
+    Sidecar::builder()
+        .unwrap()
+        .block_list("listed", &lines)
+        .unwrap()
+}
+
+impl Edge {
+    /// One worker, and an upstream.
+    pub async fn start(sidecar: SidecarBuilder) -> Self {
+        Self::start_with(sidecar, |envoy| envoy).await
+    }
+
+    /// Waits until every worker has the snapshot. Only for edges that enforce.
+    pub async fn start_with(
+        sidecar: SidecarBuilder,
+        change: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder,
+    ) -> Self {
+        let edge = Self::start_unready(sidecar, change).await;
+        let mut workers = Workers::of(&edge.envoy).await;
+        assert!(
+            workers.all_answer(CANARY, 403).await,
+            "no snapshot: {}",
+            edge.envoy.log()
+        );
+        edge
+    }
+
+    /// Does not wait for a snapshot.
+    pub async fn start_unready(
+        sidecar: SidecarBuilder,
+        change: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder,
+    ) -> Self {
+        let upstream = Upstream::start().await.unwrap();
+        let sidecar = sidecar.start().await.unwrap();
+        let builder = Envoy::builder()
+            .unwrap()
+            .upstream(upstream.address())
+            .unwrap();
+        let builder = builder.sidecar(&sidecar.addresses()).unwrap();
+        let envoy = change(builder).start().await.unwrap();
+        Self {
+            envoy,
+            sidecar,
+            upstream,
+        }
+    }
+
+    /// Runs a command that must succeed; returns what it printed.
+    pub async fn cli(&self, arguments: &[&str]) -> String {
+        cli(&self.sidecar, arguments).await
+    }
+}
+
+/// Runs a command that must succeed; returns what it printed.
+pub async fn cli(sidecar: &Sidecar, arguments: &[&str]) -> String {
+    let output = sidecar.cli(arguments).await.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "portcullis {arguments:?}: {out}{err}"
+    );
+    out
+}
+
+impl RawEdge {
+    /// One worker, and a sidecar that has no snapshot yet.
+    pub async fn start() -> Self {
+        Self::start_with(|envoy| envoy).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder) -> Self {
+        let upstream = Upstream::start().await.unwrap();
+        let sidecar = RawSidecar::start().await.unwrap();
+        let builder = Envoy::builder()
+            .unwrap()
+            .upstream(upstream.address())
+            .unwrap();
+        let builder = builder.sidecar(&sidecar.addresses()).unwrap();
+        let envoy = change(builder).start().await.unwrap();
+        Self {
+            envoy,
+            sidecar,
+            upstream,
+        }
+    }
+}
+
+impl Workers {
+    pub async fn of(envoy: &Envoy) -> Self {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            connections.push(envoy.connect().await.unwrap());
+        }
+        Self(connections)
+    }
+
+    /// Waits until every worker answers this client with this status.
+    pub async fn all_answer(&mut self, client: &str, status: u16) -> bool {
+        let end = tokio::time::Instant::now() + LIMIT;
+        while tokio::time::Instant::now() < end {
+            if self
+                .statuses(client)
+                .await
+                .iter()
+                .all(|&have| have == status)
+            {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        false
+    }
+
+    /// What each connection answers now.
+    pub async fn statuses(&mut self, client: &str) -> Vec<u16> {
+        let request = Request::get("/").from_client(client);
+        let mut statuses = Vec::new();
+        for connection in &mut self.0 {
+            statuses.push(connection.send(&request).await.unwrap().status);
+        }
+        statuses
+    }
+}
+
+/// Waits until `GET /` for this client is answered with this status. Enough with one worker.
+pub async fn until_status(envoy: &Envoy, client: &str, status: u16) -> bool {
+    eventually_async(LIMIT, || async { envoy.status_for(client).await == status }).await
+}
+
+/// Waits until a metric of the plugin is at least this.
+pub async fn until_metric(envoy: &Envoy, name: &str, labels: &[&str], least: f64) -> bool {
+    eventually_async(LIMIT, || async {
+        envoy.metric(name, labels).await >= least
+    })
+    .await
+}
+
+/// No VM of the plugin died so far.
+pub fn no_vm_died(envoy: &Envoy) -> bool {
+    let log = envoy.log();
+    !log.contains("Uncaught RuntimeError") && !log.contains("panicked at")
+}
+
+/// The names of the request headers that reached the upstream, from its answer.
+pub fn header_names(seen: &Value) -> Vec<String> {
+    let headers = seen["headers"].as_object();
+    headers
+        .map(|headers| headers.keys().cloned().collect())
+        .unwrap_or_default()
+}

@@ -1,0 +1,78 @@
+//! Seeing before blocking, and the switch back.
+
+use kit::Request;
+
+use crate::common::{CANARY, Edge, header_names, sidecar_that_blocks, until_metric, until_status};
+
+const VERDICTS: &str = "portcullis_verdicts_total";
+
+#[tokio::test]
+async fn monitor_passes_and_counts_what_would_have_been_refused() {
+    let edge = Edge::start_unready(sidecar_that_blocks(&[]), |envoy| {
+        envoy.change(|config| config.set_mode("monitor")).unwrap()
+    })
+    .await;
+    let would_deny = ["action=\"deny\"", "mode=\"monitor\""];
+    let counted = kit::eventually_async(crate::common::LIMIT, || async {
+        assert_eq!(edge.envoy.status_for(CANARY).await, 200);
+        edge.envoy.metric(VERDICTS, &would_deny).await > 0.0
+    });
+    assert!(counted.await, "{}", edge.envoy.log());
+    let passed = edge
+        .envoy
+        .send(&Request::get("/").from_client(CANARY))
+        .await
+        .unwrap();
+    let reached = header_names(&passed.json());
+    assert!(
+        !reached.iter().any(|name| name == "x-portcullis-throttle"),
+        "{reached:?}"
+    );
+    assert_eq!(
+        edge.envoy.metric(VERDICTS, &["mode=\"enforce\""]).await,
+        0.0
+    );
+    let logged = kit::eventually(crate::common::LIMIT, || {
+        edge.envoy
+            .access_log()
+            .iter()
+            .any(|line| line["verdict"] == "deny")
+    });
+    assert!(logged.await, "{:?}", edge.envoy.access_log().last());
+}
+
+#[tokio::test]
+async fn the_operator_switches_modes_on_the_running_proxy() {
+    let edge = Edge::start(sidecar_that_blocks(&[])).await;
+    for mode in ["monitor", "off"] {
+        edge.cli(&["mode", mode]).await;
+        assert!(until_status(&edge.envoy, CANARY, 200).await, "{mode}");
+        edge.cli(&["mode", "enforce"]).await;
+        assert!(
+            until_status(&edge.envoy, CANARY, 403).await,
+            "back from {mode}"
+        );
+    }
+    edge.cli(&["mode", "off", "--for", "2s"]).await;
+    assert!(until_status(&edge.envoy, CANARY, 200).await);
+    assert!(
+        until_status(&edge.envoy, CANARY, 403).await,
+        "the switch did not lapse"
+    );
+}
+
+#[tokio::test]
+async fn a_mode_can_be_set_for_one_route() {
+    let routes = serde_json::json!({"routes": {"app": {"mode": "monitor"}}});
+    let edge = Edge::start_unready(sidecar_that_blocks(&[]), |envoy| {
+        envoy.plugin(routes).unwrap()
+    })
+    .await;
+    let labels = ["action=\"deny\"", "mode=\"monitor\""];
+    let counted = kit::eventually_async(crate::common::LIMIT, || async {
+        edge.envoy.status_for(CANARY).await == 200
+            && edge.envoy.metric(VERDICTS, &labels).await > 0.0
+    });
+    assert!(counted.await);
+    assert!(until_metric(&edge.envoy, VERDICTS, &labels, 1.0).await);
+}

@@ -1,0 +1,46 @@
+//! The readiness path: for the platform's probe, not for the public.
+
+use kit::{Envoy, RawSidecar, Request, Upstream};
+use serde_json::json;
+
+use crate::common::{Edge, sidecar_that_blocks};
+
+const READY: &str = "/.portcullis/ready";
+
+#[tokio::test]
+async fn the_platform_is_told_and_the_public_is_not() {
+    let edge = Edge::start(sidecar_that_blocks(&[])).await;
+    let probe = edge.envoy.send(&Request::get(READY)).await.unwrap();
+    assert_eq!(probe.status, 200, "{}", probe.text());
+    assert_eq!(probe.json()["status"], json!("ready"), "{}", probe.text());
+    let public = edge
+        .envoy
+        .send(&Request::get(READY).from_client("8.8.8.8"))
+        .await
+        .unwrap();
+    assert_eq!(
+        public.json()["path"],
+        READY,
+        "the public sees it: {}",
+        public.text()
+    );
+}
+
+#[tokio::test]
+async fn a_worker_without_a_snapshot_asks_for_time() {
+    let upstream = Upstream::start().await.unwrap();
+    let mut sidecar = RawSidecar::start().await.unwrap();
+    sidecar.stop();
+    let builder = Envoy::builder()
+        .unwrap()
+        .upstream(upstream.address())
+        .unwrap();
+    let envoy = builder
+        .sidecar(&sidecar.addresses())
+        .unwrap()
+        .start()
+        .await
+        .unwrap();
+    assert_eq!(envoy.send(&Request::get(READY)).await.unwrap().status, 503);
+    assert_eq!(envoy.status_for("203.0.113.5").await, 200);
+}
