@@ -1,13 +1,14 @@
 //! The shipped Envoy configuration, and named changes to it. Tests and the demo never have a
 //! configuration of their own: they start from `envoy/envoy.yaml` and change what they must.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::error::KitError;
 use crate::parts;
+use crate::sidecar::Addresses;
 
 /// Where a cluster's one endpoint is.
 #[derive(Debug, Clone)]
@@ -72,6 +73,21 @@ impl EdgeConfig {
 
     pub fn set_wasm(&mut self, path: &Path) -> Result<(), KitError> {
         *self.plugin_at("/vm_config/code/local/filename")? = json!(path);
+        Ok(())
+    }
+
+    /// Edge and admin on loopback, on ports of the system's choice.
+    pub fn on_any_port(&mut self) -> Result<(), KitError> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        self.set_edge(any)?;
+        self.set_admin(any)
+    }
+
+    /// Points both sidecar clusters at one sidecar.
+    pub fn set_sidecar(&mut self, addresses: &Addresses) -> Result<(), KitError> {
+        for cluster in ["portcullis", "portcullis_poll"] {
+            self.set_cluster(cluster, &addresses.edge, addresses.probes)?;
+        }
         Ok(())
     }
 

@@ -41,8 +41,7 @@ impl Envoy {
         let mut config = EdgeConfig::shipped()?;
         config.set_mode("enforce")?;
         config.set_hops(1)?;
-        config.set_edge(ANY_PORT)?;
-        config.set_admin(ANY_PORT)?;
+        config.on_any_port()?;
         config.set_wasm(&parts::wasm()?)?;
         Ok(Self::with(config, &parts::envoy()?).quick_stats())
     }
@@ -126,22 +125,15 @@ impl Envoy {
         !self.child.has_ended()
     }
 
-    /// The resident memory of the process in KiB, and its CPU time in clock ticks.
-    pub fn usage(&self) -> (u64, u64) {
-        let read = |file: &str| {
-            std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap_or_default()
-        };
-        let status = read("status");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let resident = resident.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-        let stat = read("stat");
-        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-        let ticks = fields
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<u64>().ok());
-        (resident.unwrap_or(0), ticks.sum())
+    /// CPU time that all its threads have used, in nanoseconds.
+    pub fn cpu_nanos(&self) -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let threads = threads.into_iter().flatten().flatten();
+        let used = threads.filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        used.sum()
     }
 }
 

@@ -70,6 +70,28 @@ pub fn build(workspace: &Workspace, variant: Variant) -> Result<PathBuf, Error> 
     finish_file(raw, finished)
 }
 
+/// Builds the stock no-op filter that the plugin is measured against; it is not finished.
+pub fn build_noop(workspace: &Workspace) -> Result<PathBuf, Error> {
+    let route = toolchain::ensure()?;
+    say::step("building the stock no-op filter");
+    let build_dir = workspace.built(Variant::Shipped.build_dir());
+    let mut command = route.cargo();
+    command
+        .current_dir(workspace.root())
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            "noop",
+            "--profile",
+            "wasm",
+        ])
+        .args(["--target", toolchain::TARGET, "--target-dir"])
+        .arg(&build_dir);
+    run::run(&mut command)?;
+    Ok(build_dir.join(toolchain::TARGET).join("wasm/noop.wasm"))
+}
+
 /// Lints the plugin for the target it runs on.
 pub fn lint(workspace: &Workspace) -> Result<(), Error> {
     let mut command: Command = toolchain::ensure()?.cargo();

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a developer runs. A table of contents; each command lives in its own module.
 
+mod bench;
 mod demo;
 mod envoy;
 mod error;
@@ -55,6 +56,17 @@ enum Task {
         #[arg(last = true)]
         only: Vec<String>,
     },
+    /// Measure what the plugin costs, against baselines in the same run.
+    Bench {
+        /// Fewer and shorter rounds.
+        #[arg(long)]
+        quick: bool,
+        /// The list to load; by default one of 120,000 addresses is made.
+        #[arg(long, value_name = "FILE")]
+        feed: Option<std::path::PathBuf>,
+        #[arg(long, default_value = envoy::DEFAULT_VERSION)]
+        envoy: String,
+    },
     /// Fetch Envoy's release binary and print where it lies.
     Envoy {
         #[arg(long, default_value = envoy::DEFAULT_VERSION)]
@@ -87,6 +99,9 @@ impl Task {
                 demo::run(&workspace, &demo::Options { check, feed, envoy })
             }
             Self::Test { envoy, only } => tests::run(&workspace, &tests::Options { envoy, only }),
+            Self::Bench { quick, feed, envoy } => {
+                bench::run(&workspace, &bench::Options { quick, feed, envoy })
+            }
             Self::Envoy { version } => {
                 let binary = envoy::ensure(&workspace, &version)?;
                 say::line(binary.display());

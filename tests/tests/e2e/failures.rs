@@ -101,12 +101,14 @@ async fn closed_answers_503_and_never_calls_it_a_denial() {
     assert!(until_status(&edge.envoy, CANARY, 403).await);
     edge.sidecar
         .on_verdicts(Behaviour::Always(Answer::status(500)));
+    let served = edge.upstream.served();
     let refusal = edge
         .envoy
         .send(&Request::get("/").from_client(CLIENT))
         .await
         .unwrap();
     assert_eq!(refusal.status, 503, "{}", refusal.text());
+    assert_eq!(edge.upstream.served(), served);
     assert_eq!(refusal.header("x-portcullis-decision"), None);
     assert!(until_metric(&edge.envoy, FAILURES, &["policy=\"closed\""], 1.0).await);
     let denied = edge

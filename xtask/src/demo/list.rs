@@ -45,6 +45,11 @@ impl List {
         self.entries.len()
     }
 
+    /// The sidecar's configuration of this list as a hard source: what stands on it is refused.
+    pub fn toml(&self, name: &str) -> String {
+        feed_toml(name, &self.path, self.format)
+    }
+
     /// Addresses on the list, taken evenly from all of it.
     pub fn listed(&self) -> Vec<ClientAddress> {
         let step = self.entries.len().div_ceil(SAMPLE);
@@ -72,6 +77,11 @@ impl List {
             around.is_some_and(|cidr| self.entries.binary_search(&cidr).is_ok())
         })
     }
+}
+
+/// A hard source in the sidecar's configuration.
+pub fn feed_toml(name: &str, path: &Path, format: &str) -> String {
+    format!("[[feed]]\nname = {name:?}\npath = {path:?}\nformat = {format:?}\nblock = true\n")
 }
 
 /// A number that looks random (xorshift64), as an address; IPv6 from what is handed out, 2000::/3.

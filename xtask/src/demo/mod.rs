@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the whole edge on this machine, proven by a clean and a refused request.
 
-mod list;
+pub mod list;
 mod proof;
 mod stage;
 

@@ -7,7 +7,7 @@ use kit::config::{EdgeConfig, Endpoint};
 use kit::sidecar::Ports;
 use kit::{Envoy, Sidecar, Upstream};
 
-use super::list::List;
+use super::list::{List, feed_toml};
 use crate::error::Error;
 use crate::say;
 use crate::workspace::Workspace;
@@ -127,9 +127,9 @@ async fn start_sidecar(
     let mut builder = Sidecar::builder_in(folder)?
         .binary(&parts.portcullis)
         .ports(SIDECAR)
-        .toml(&feed("sample", &sample, "netset"));
+        .toml(&feed_toml("sample", &sample, "netset"));
     if let Some(list) = list {
-        builder = builder.toml(&feed("given", list.path(), list.format()));
+        builder = builder.toml(&list.toml("given"));
     }
     Ok(builder.start().await?)
 }
@@ -142,9 +142,4 @@ async fn start_envoy(parts: &Parts, folder: &Path) -> Result<Envoy, Error> {
     config.set_cluster("upstream", &Endpoint::Tcp(upstream), None)?;
     let builder = Envoy::with(config, &parts.envoy).concurrency(2);
     Ok(builder.start_in(folder).await?)
-}
-
-/// A hard source: what stands on it is refused.
-fn feed(name: &str, path: &Path, format: &str) -> String {
-    format!("[[feed]]\nname = {name:?}\npath = {path:?}\nformat = {format:?}\nblock = true\n")
 }

@@ -1,0 +1,123 @@
+//! `cargo xtask bench`: what the plugin costs, against baselines in the same run.
+//!
+//! Timings of a shared machine mean little by themselves, so every figure is a ratio of neighbours:
+//! rounds alternate between Envoy without a plugin, with a stock no-op plugin and with ours, and the
+//! ratio is taken within each round. What counts is the CPU time of the Envoy process per request.
+
+mod load;
+mod stage;
+mod statistics;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+use crate::{envoy, filter, say, sidecar};
+use load::Wrk;
+use stage::{Parts, Stage};
+use statistics::Median;
+
+pub struct Options {
+    /// Fewer and shorter rounds.
+    pub quick: bool,
+    /// The list that is loaded; by default one of 120,000 addresses is made.
+    pub feed: Option<PathBuf>,
+    pub envoy: String,
+}
+
+/// CPU time of one request in nanoseconds, per variant, in one round.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    none: f64,
+    noop: f64,
+    ours: f64,
+}
+
+pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
+    let wrk = Wrk::ensure()?;
+    let parts = Parts {
+        wasm: filter::build(workspace, filter::Variant::Shipped)?,
+        noop: filter::build_noop(workspace)?,
+        portcullis: sidecar::build(workspace, sidecar::Profile::Release)?,
+        envoy: envoy::ensure(workspace, &options.envoy)?,
+    };
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Error::Said(format!("cannot start the runtime: {error}")))?;
+    let stage = runtime.block_on(Stage::set(workspace, &parts, options.feed.as_deref()))?;
+    let rounds = measure(&wrk, &stage, options.quick)?;
+    report(workspace, &rounds)
+}
+
+fn measure(wrk: &Wrk, stage: &Stage, quick: bool) -> Result<Vec<Round>, Error> {
+    let (count, length) = if quick { (9, 2) } else { (21, 5) };
+    let length = Duration::from_secs(length);
+    say::step("warming up");
+    for envoy in stage.all() {
+        wrk.cost(envoy, length)?;
+    }
+    let mut rounds = Vec::new();
+    for number in 0..count {
+        let mut costs = [0.0; 3];
+        // Each round begins with another variant, so that a drift of the machine hits all alike.
+        for step in 0..costs.len() {
+            let variant = (number + step) % costs.len();
+            if let (Some(cost), Some(envoy)) = (costs.get_mut(variant), stage.all().get(variant)) {
+                *cost = wrk.cost(envoy, length)?;
+            }
+        }
+        let [none, noop, ours] = costs;
+        let round = Round { none, noop, ours };
+        say::step(format_args!("round {} of {count}: {round}", number + 1));
+        rounds.push(round);
+    }
+    Ok(rounds)
+}
+
+fn report(workspace: &Workspace, rounds: &[Round]) -> Result<(), Error> {
+    let over = |figure: fn(&Round) -> f64| Median::of(rounds.iter().map(figure).collect());
+    let ratio = over(|round| (round.ours - round.none) / (round.noop - round.none));
+    let none = over(|round| round.none / 1000.0);
+    let noop = over(|round| (round.noop - round.none) / 1000.0);
+    let ours = over(|round| (round.ours - round.none) / 1000.0);
+    say::line(format_args!(
+        "
+CPU time of Envoy per request, median of {} rounds [95 % interval]
+
+  no filter                 {none:.1} µs
+  stock no-op filter adds   {noop:.1} µs
+  portcullis adds           {ours:.1} µs   for a known clean client
+
+  known_over_noop           {ratio:.2}",
+        rounds.len()
+    ));
+    let report = json!({
+        "rounds": rounds.len(),
+        "ratios": {"known_over_noop": ratio.value},
+        "intervals": {"known_over_noop": [ratio.low, ratio.high]},
+        "microseconds_per_request": {
+            "no_filter": none.value, "noop_adds": noop.value, "portcullis_adds": ours.value,
+        },
+    });
+    let folder = workspace.built("bench");
+    std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
+    let path = folder.join("report.json");
+    std::fs::write(&path, format!("{report:#}\n")).map_err(Error::file("cannot write", &path))?;
+    say::line(format_args!("\nwritten to {}", path.display()));
+    Ok(())
+}
+
+impl std::fmt::Display for Round {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let micros = |nanos: f64| nanos / 1000.0;
+        write!(
+            f,
+            "{:.1} µs, no-op +{:.1}, ours +{:.1}",
+            micros(self.none),
+            micros(self.noop - self.none),
+            micros(self.ours - self.none)
+        )
+    }
+}
