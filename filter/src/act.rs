@@ -1,0 +1,107 @@
+//! Acts on a conclusion: allow, tag, throttle, deny; or, in monitor, says what would have happened.
+//!
+//! A clean verdict writes nothing. Any other sets the stream's filter state, which Envoy's access log
+//! reads as `%FILTER_STATE(wasm.NAME:PLAIN)%`:
+//!
+//! | name | value |
+//! | --- | --- |
+//! | `portcullis_verdict` | the action, in monitor `would_` and the action; `unavailable` for a failure of ours |
+//! | `portcullis_reason` | the source or rule that weighed most |
+//! | `portcullis_score` | 0 to 100 |
+//! | `portcullis_decision` | the decision's id, as a refused client sees it |
+//! | `portcullis_source` | how the filter knew: `snapshot`, `cache`, `lookup` |
+
+use reputation::mode::Mode;
+use reputation::{Action, ClientAddress, DecisionId};
+
+use crate::cache::visible;
+use crate::config::{Config, Failure, Policy, UpstreamHeaders};
+use crate::host::{Flow, Host};
+use crate::metrics::FailureCause;
+use crate::refuse::{self, Refusal};
+use crate::turn::Turn;
+use crate::verdict::{Judgement, Source};
+
+/// Carries out `judgement` on the current stream. `Pause` means that the stream has been answered.
+pub fn act<H: Host>(
+    turn: &mut Turn<'_, H>,
+    config: &Config,
+    mode: Mode,
+    client: ClientAddress,
+    judgement: &Judgement<'_>,
+) -> Flow {
+    turn.metrics
+        .verdict(judgement.action, judgement.source, mode);
+    if judgement.is_clean() {
+        return Flow::Continue;
+    }
+    let decision = judgement
+        .decision
+        .unwrap_or_else(|| DecisionId::for_listing(judgement.reason, client));
+    let reason = visible(judgement.reason);
+    tell_the_log(turn.host, mode, judgement, &reason, decision);
+    if mode != Mode::Enforce {
+        return Flow::Continue;
+    }
+    if judgement.action == Action::Deny {
+        refuse::send(turn.host, &config.deny, Refusal::Denied(decision));
+        return Flow::Pause;
+    }
+    if judgement.action == Action::Throttle {
+        turn.host.set_request_header("x-portcullis-throttle", "1");
+    }
+    if config.upstream_headers == UpstreamHeaders::Flagged {
+        tell_the_upstream(turn.host, judgement, &reason);
+    }
+    Flow::Continue
+}
+
+/// Follows `failure`, because a verdict could not be had.
+pub fn fail<H: Host>(
+    turn: &mut Turn<'_, H>,
+    config: &Config,
+    policy: Policy,
+    cause: FailureCause,
+) -> Flow {
+    turn.metrics.failure(policy.failure, cause);
+    if policy.failure == Failure::Closed && policy.mode == Mode::Enforce {
+        turn.host.set_state("portcullis_verdict", "unavailable");
+        turn.host.set_state("portcullis_reason", cause.name());
+        refuse::send(turn.host, &config.deny, Refusal::Unavailable);
+        return Flow::Pause;
+    }
+    pass_unknown(turn, policy)
+}
+
+/// Lets a request pass of whose client nothing is known.
+pub fn pass_unknown<H: Host>(turn: &mut Turn<'_, H>, policy: Policy) -> Flow {
+    turn.metrics
+        .verdict(Action::Allow, Source::Unknown, policy.mode);
+    Flow::Continue
+}
+
+fn tell_the_log<H: Host>(
+    host: &H,
+    mode: Mode,
+    judgement: &Judgement<'_>,
+    reason: &str,
+    decision: DecisionId,
+) {
+    let action = judgement.action.name();
+    if mode == Mode::Enforce {
+        host.set_state("portcullis_verdict", action);
+    } else {
+        host.set_state("portcullis_verdict", &format!("would_{action}"));
+    }
+    host.set_state("portcullis_reason", reason);
+    host.set_state("portcullis_score", &judgement.score.to_string());
+    host.set_state("portcullis_decision", &decision.to_string());
+    host.set_state("portcullis_source", judgement.source.name());
+}
+
+fn tell_the_upstream<H: Host>(host: &H, judgement: &Judgement<'_>, reason: &str) {
+    host.set_request_header("x-portcullis-action", judgement.action.name());
+    host.set_request_header("x-portcullis-band", judgement.band.name());
+    host.set_request_header("x-portcullis-score", &judgement.score.to_string());
+    host.set_request_header("x-portcullis-reason", reason);
+}

@@ -1,0 +1,100 @@
+//! Stops asking a sidecar that does not answer. After five failures in a row nothing is asked and nothing
+//! held for a second plus jitter; then one look-up probes.
+
+/// Failures in a row that open the breaker.
+const FAILURES_TO_OPEN: u32 = 5;
+const OPEN_MICROS: u64 = 1_000_000;
+const JITTER_MICROS: u64 = 500_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Breaker {
+    failures: u32,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Closed,
+    Open {
+        until_micros: u64,
+    },
+    /// One look-up is out; until it is back, or was lost, nothing else is asked.
+    Probing {
+        until_micros: u64,
+    },
+}
+
+impl Breaker {
+    /// Whether a look-up may be sent now. A yes while open makes that look-up the probe.
+    pub fn permits(&mut self, now_micros: u64) -> bool {
+        match self.state {
+            State::Closed => true,
+            State::Open { until_micros } | State::Probing { until_micros } => {
+                let permitted = now_micros >= until_micros;
+                if permitted {
+                    // A probe whose answer never comes (its root is gone) must not block for ever.
+                    let until_micros = now_micros.saturating_add(OPEN_MICROS);
+                    self.state = State::Probing { until_micros };
+                }
+                permitted
+            }
+        }
+    }
+
+    pub fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    pub fn failed(&mut self, now_micros: u64, random: u64) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= FAILURES_TO_OPEN {
+            let pause = OPEN_MICROS.saturating_add(random % JITTER_MICROS);
+            self.state = State::Open {
+                until_micros: now_micros.saturating_add(pause),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_failures_in_a_row_open_it_and_one_probe_decides() {
+        let mut breaker = Breaker::default();
+        for _ in 0..4 {
+            breaker.failed(0, 7);
+            assert!(breaker.permits(0));
+        }
+        breaker.failed(0, 7);
+        assert!(!breaker.permits(1_000_000));
+        assert!(breaker.permits(1_000_007));
+        assert!(!breaker.permits(1_000_008), "one probe only");
+        breaker.failed(1_000_100, 0);
+        assert!(!breaker.permits(2_000_000));
+        assert!(breaker.permits(2_000_100));
+        breaker.succeeded();
+        assert!(breaker.permits(2_000_101));
+    }
+
+    #[test]
+    fn a_success_in_between_starts_the_count_anew() {
+        let mut breaker = Breaker::default();
+        for _ in 0..10 {
+            (0..4).for_each(|_| breaker.failed(0, 0));
+            breaker.succeeded();
+            assert!(breaker.permits(0));
+        }
+    }
+
+    #[test]
+    fn a_lost_probe_is_replaced_after_a_second() {
+        let mut breaker = Breaker::default();
+        (0..5).for_each(|_| breaker.failed(0, 0));
+        assert!(breaker.permits(1_000_000));
+        assert!(!breaker.permits(1_999_999));
+        assert!(breaker.permits(2_000_000));
+    }
+}

@@ -1,0 +1,337 @@
+//! Look-ups under way: one per key however many requests wait for it.
+//!
+//! Owns who waits, the bounds, and the callout itself. A look-up belongs to the root: its answer comes
+//! whatever became of the request that caused it. What an answer means for a request is `request`'s.
+
+use std::collections::HashMap;
+
+use reputation::{ClientAddress, UnixSeconds, Verdict};
+
+use crate::breaker::Breaker;
+use crate::cache::Key;
+use crate::config::{Config, Policy, Unknown};
+use crate::host::{AnswerSize, Call, ContextId, Host, Token};
+use crate::metrics::{FailureCause, LookupOutcome};
+use crate::refuse::request_id;
+use crate::turn::Turn;
+
+/// How long a look-up that nobody waits for may take, and how long the sidecar may think about it.
+const PASS_TIMEOUT_MS: u32 = 250;
+const PASS_WAIT_MS: u32 = 150;
+/// How much longer than `hold_ms` the callout itself lives: its timeout is the timer of those it holds.
+const HOLD_MARGIN_MS: u32 = 2;
+/// After this an answer will not come any more: the root that asked is gone.
+const LOST_MICROS: u64 = 1_000_000;
+const MAX_ANSWER_BYTES: usize = 8 * 1024;
+
+/// A request that is held until its client is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiter {
+    pub context: ContextId,
+    pub address: ClientAddress,
+    pub policy: Policy,
+}
+
+/// What became of a request about an unknown client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It waits for the answer.
+    Held,
+    /// It may pass; the answer will be there for the next one.
+    Passing,
+    Failed(FailureCause),
+}
+
+/// A look-up that has ended, and whom it concerns.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answered {
+    pub key: Key,
+    pub address: ClientAddress,
+    pub generation: u32,
+    pub result: Result<Verdict, FailureCause>,
+    /// All who wait for this key.
+    pub waiters: Vec<Waiter>,
+}
+
+#[derive(Default)]
+pub struct Lookups {
+    under_way: HashMap<Key, Vec<Lookup>>,
+    keys: HashMap<u32, Key>,
+    held: usize,
+    breaker: Breaker,
+}
+
+struct Lookup {
+    token: Token,
+    address: ClientAddress,
+    generation: u32,
+    started_micros: u64,
+    deadline_micros: u64,
+    waiters: Vec<Waiter>,
+}
+
+impl Lookups {
+    /// Asks about `waiter.address`, or joins a look-up that already does.
+    pub fn ask<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        config: &Config,
+        generation: u32,
+        waiter: Waiter,
+    ) -> Asked {
+        let key = Key::prefix(waiter.address, config.ipv6_prefix)
+            .unwrap_or_else(|| Key::exact(waiter.address));
+        let hold = waiter.policy.unknown == Unknown::Hold && self.may_hold(turn, config);
+        if !hold && self.under_way.contains_key(&key) {
+            return Asked::Passing;
+        }
+        let now = turn.host.now_micros();
+        let timeout_ms = match hold {
+            true => waiter.policy.hold_ms.saturating_add(HOLD_MARGIN_MS),
+            false => PASS_TIMEOUT_MS,
+        };
+        let deadline = now.saturating_add(u64::from(timeout_ms) * 1_000);
+        if hold && self.join(key, waiter, deadline) {
+            return Asked::Held;
+        }
+        if self.keys.len() >= config.limits.lookups {
+            turn.metrics.lookup(LookupOutcome::Limited);
+            return Asked::Passing;
+        }
+        if !self.breaker.permits(now) {
+            return Asked::Failed(FailureCause::Breaker);
+        }
+        let wait_ms = match hold {
+            // What the way there and back takes is left of the time.
+            true => (waiter.policy.hold_ms * 4 / 5).max(1),
+            false => PASS_WAIT_MS,
+        };
+        let Some(token) = dispatch(turn.host, config, waiter.address, wait_ms, timeout_ms) else {
+            self.failed(turn, now, FailureCause::Unavailable);
+            return Asked::Failed(FailureCause::Unavailable);
+        };
+        let lookup = Lookup {
+            token,
+            address: waiter.address,
+            generation,
+            started_micros: now,
+            deadline_micros: deadline,
+            waiters: Vec::new(),
+        };
+        self.keys.insert(token.0, key);
+        self.under_way.entry(key).or_default().push(lookup);
+        match hold && self.join(key, waiter, deadline) {
+            true => Asked::Held,
+            false => Asked::Passing,
+        }
+    }
+
+    pub fn owns(&self, token: Token) -> bool {
+        self.keys.contains_key(&token.0)
+    }
+
+    /// Takes the answer to `token` from the host.
+    pub fn answered<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        token: Token,
+        size: AnswerSize,
+    ) -> Option<Answered> {
+        let key = *self.keys.get(&token.0)?;
+        let now = turn.host.now_micros();
+        let lookup = self.take(key, token)?;
+        let result = read(turn.host, size, lookup.address);
+        let took = now.saturating_sub(lookup.started_micros);
+        turn.metrics.lookup_took(turn.host, took);
+        match &result {
+            Ok(verdict) => {
+                self.breaker.succeeded();
+                turn.metrics.lookup(match verdict.provisional {
+                    true => LookupOutcome::Provisional,
+                    false => LookupOutcome::Ok,
+                });
+            }
+            Err(cause) => self.failed(turn, now, *cause),
+        }
+        let answers = result.is_ok();
+        Some(self.conclude(key, lookup, result, answers))
+    }
+
+    /// Ends look-ups whose answer will not come.
+    pub fn sweep<H: Host>(&mut self, turn: &mut Turn<'_, H>, now: u64) -> Vec<Answered> {
+        if self.keys.is_empty() {
+            return Vec::new();
+        }
+        let all = self.under_way.iter();
+        let lost: Vec<_> = all
+            .flat_map(|(key, lookups)| lookups.iter().map(|lookup| (*key, lookup)))
+            .filter(|(_, lookup)| now > lookup.deadline_micros.saturating_add(LOST_MICROS))
+            .map(|(key, lookup)| (key, lookup.token))
+            .collect();
+        self.end(turn, lost, now)
+    }
+
+    /// Ends everything, because the sidecar that was asked is not ours any more.
+    pub fn abandon<H: Host>(&mut self, turn: &mut Turn<'_, H>, now: u64) -> Vec<Answered> {
+        let all = self.under_way.iter();
+        let all = all.flat_map(|(key, lookups)| lookups.iter().map(|one| (*key, one.token)));
+        let all = all.collect();
+        self.end(turn, all, now)
+    }
+
+    fn end<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        ended: Vec<(Key, Token)>,
+        now: u64,
+    ) -> Vec<Answered> {
+        let mut answered = Vec::with_capacity(ended.len());
+        for (key, token) in ended {
+            if let Some(lookup) = self.take(key, token) {
+                self.failed(turn, now, FailureCause::Timeout);
+                answered.push(self.conclude(key, lookup, Err(FailureCause::Timeout), false));
+            }
+        }
+        answered
+    }
+
+    fn may_hold<H: Host>(&self, turn: &mut Turn<'_, H>, config: &Config) -> bool {
+        let may = self.held < config.limits.held;
+        if !may {
+            turn.metrics.lookup(LookupOutcome::Unheld);
+        }
+        may
+    }
+
+    /// Lets `waiter` wait for a look-up of `key` that ends in time for it.
+    fn join(&mut self, key: Key, waiter: Waiter, deadline: u64) -> bool {
+        let mut lookups = self.under_way.get_mut(&key).into_iter().flatten();
+        match lookups.find(|lookup| lookup.deadline_micros <= deadline) {
+            Some(lookup) => {
+                lookup.waiters.push(waiter);
+                self.held = self.held.saturating_add(1);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn failed<H: Host>(&mut self, turn: &mut Turn<'_, H>, now: u64, cause: FailureCause) {
+        self.breaker.failed(now, turn.random.draw());
+        turn.metrics.lookup(match cause {
+            FailureCause::Timeout => LookupOutcome::Timeout,
+            FailureCause::Rubbish => LookupOutcome::Rubbish,
+            _ => LookupOutcome::Unavailable,
+        });
+    }
+
+    fn take(&mut self, key: Key, token: Token) -> Option<Lookup> {
+        self.keys.remove(&token.0);
+        let lookups = self.under_way.get_mut(&key)?;
+        let at = lookups.iter().position(|lookup| lookup.token == token)?;
+        let lookup = lookups.swap_remove(at);
+        if lookups.is_empty() {
+            self.under_way.remove(&key);
+        }
+        Some(lookup)
+    }
+
+    /// An answer is everybody's who waits for the key; a failure only of those who waited for it.
+    fn conclude(
+        &mut self,
+        key: Key,
+        lookup: Lookup,
+        result: Result<Verdict, FailureCause>,
+        for_all: bool,
+    ) -> Answered {
+        let mut waiters = lookup.waiters;
+        if for_all {
+            let others = self.under_way.get_mut(&key).into_iter().flatten();
+            others.for_each(|other| waiters.append(&mut other.waiters));
+        }
+        self.held = self.held.saturating_sub(waiters.len());
+        Answered {
+            key,
+            address: lookup.address,
+            generation: lookup.generation,
+            result,
+            waiters,
+        }
+    }
+}
+
+fn dispatch<H: Host>(
+    host: &H,
+    config: &Config,
+    address: ClientAddress,
+    wait_ms: u32,
+    timeout_ms: u32,
+) -> Option<Token> {
+    let request = host.request_headers();
+    let prefix = config.ipv6_prefix;
+    let call = Call {
+        cluster: &config.sidecar.cluster,
+        authority: &config.sidecar.authority,
+        path: &format!("/v1/verdict/{address}?wait_ms={wait_ms}&prefix={prefix}"),
+        request_id: request_id(&request),
+        timeout_ms,
+    };
+    match host.call(&call) {
+        Ok(token) => Some(token),
+        Err(error) => {
+            log::debug!("look-up on cluster {}: {error}", call.cluster);
+            None
+        }
+    }
+}
+
+/// Reads an answer. Without headers there was none (a reset), and nothing of it may be touched.
+fn read<H: Host>(
+    host: &H,
+    size: AnswerSize,
+    address: ClientAddress,
+) -> Result<Verdict, FailureCause> {
+    if size.headers == 0 {
+        return Err(FailureCause::Unavailable);
+    }
+    match host.answer_header(":status").as_deref() {
+        Some(b"200") => {}
+        Some(b"504") => return Err(FailureCause::Timeout),
+        Some([b'5', ..]) => return Err(FailureCause::Unavailable),
+        _ => return Err(FailureCause::Rubbish),
+    }
+    if size.body > MAX_ANSWER_BYTES {
+        return Err(FailureCause::Rubbish);
+    }
+    let body = host.answer_body(MAX_ANSWER_BYTES);
+    let verdict: Verdict = serde_json::from_slice(&body).map_err(|_| FailureCause::Rubbish)?;
+    // A verdict on somebody else, or a score that is none, is no answer to what was asked.
+    let fits = verdict.scope.contains(address) && verdict.score <= 100;
+    fits.then_some(verdict).ok_or(FailureCause::Rubbish)
+}
+
+/// Whether what was answered holds for this address too.
+pub fn concerns(verdict: &Verdict, address: ClientAddress) -> bool {
+    verdict.scope.contains(address)
+}
+
+/// Keeps an answer in `cache` for those who come later.
+pub fn remember<H: Host>(
+    turn: &mut Turn<'_, H>,
+    cache: &mut crate::cache::Cache,
+    ipv6_prefix: u8,
+    answered: &Answered,
+) -> Option<crate::cache::Compact> {
+    let now: UnixSeconds = turn.now;
+    match &answered.result {
+        Ok(verdict) => {
+            let key = Key::of_verdict(answered.address, ipv6_prefix, verdict);
+            Some(cache.keep(key, verdict, answered.generation, now))
+        }
+        Err(cause) => {
+            let random = turn.random.draw();
+            cache.keep_failure(answered.key, *cause, answered.generation, now, random);
+            None
+        }
+    }
+}

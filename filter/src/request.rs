@@ -1,0 +1,166 @@
+//! The life of a request, in the order of cost. Only an address seen for the first time leaves the worker.
+
+use reputation::ClientAddress;
+use reputation::lookup::find;
+use reputation::mode::Mode;
+use reputation::special::is_local;
+
+use crate::act::{act, fail, pass_unknown};
+use crate::cache::{Cache, Known};
+use crate::client::{self, AddressKind};
+use crate::config::{Config, Policy, Strip};
+use crate::host::{ContextId, Flow, Host};
+use crate::lookups::{Answered, Asked, Waiter, concerns, remember};
+use crate::metrics::FailureCause;
+use crate::plugin::Plugin;
+use crate::ready::{self, Readiness};
+use crate::turn::Turn;
+use crate::verdict::{Judgement, Source};
+
+/// Decides the current stream.
+pub fn on_request<H: Host>(
+    turn: &mut Turn<'_, H>,
+    plugin: &mut Plugin,
+    context: ContextId,
+) -> Flow {
+    let config = &plugin.config;
+    // Before the route is read: a forged header must not choose it.
+    if config.strip == Strip::Filter {
+        strip(turn.host);
+    }
+    let address = client::address(turn.host, config.client_ip);
+    let kind = AddressKind::of(address);
+    let allowed = address.is_some_and(|address| config.allow.contains(address));
+    let local = kind == AddressKind::Private && address.is_some_and(is_local);
+    if (local || allowed)
+        && let Some(flow) = probe(turn, plugin)
+    {
+        return flow;
+    }
+    let policy = plugin.modes.policy(turn.host, &plugin.config, turn.now);
+    if policy.mode == Mode::Off {
+        return Flow::Continue;
+    }
+    turn.metrics.address(kind);
+    let Some(address) = address else {
+        return fail(turn, &plugin.config, policy, FailureCause::Address);
+    };
+    plugin.snapshot.served();
+    if allowed {
+        let judgement = Judgement::clean(Source::Local);
+        return act(turn, &plugin.config, policy.mode, address, &judgement);
+    }
+    decide(turn, plugin, context, address, policy)
+}
+
+/// What an answered look-up means: for those who wait, and for those who will come.
+pub fn on_answered<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, answered: &Answered) {
+    let prefix = plugin.config.ipv6_prefix;
+    let compact = remember(turn, &mut plugin.cache, prefix, answered);
+    for waiter in &answered.waiters {
+        // The client may be gone; its stream then is, too.
+        if turn.host.enter(waiter.context).is_err() {
+            continue;
+        }
+        let (config, policy) = (&plugin.config, waiter.policy);
+        let flow = match (&answered.result, compact) {
+            (Ok(verdict), Some(compact)) if concerns(verdict, waiter.address) => {
+                let judgement = plugin
+                    .cache
+                    .judgement(compact, &config.actions, Source::Lookup);
+                act(turn, config, policy.mode, waiter.address, &judgement)
+            }
+            (Err(cause), _) => fail(turn, config, policy, *cause),
+            // A neighbour in the same prefix, of whom this answer says nothing.
+            _ => pass_unknown(turn, policy),
+        };
+        if flow == Flow::Continue {
+            turn.host.resume();
+        }
+    }
+}
+
+fn decide<H: Host>(
+    turn: &mut Turn<'_, H>,
+    plugin: &mut Plugin,
+    context: ContextId,
+    address: ClientAddress,
+    policy: Policy,
+) -> Flow {
+    let (config, snapshot) = (&plugin.config, &plugin.snapshot);
+    if let Some(found) = find(snapshot.base(), snapshot.overlay(), address, turn.now) {
+        let judgement = Judgement::of_entry(&found, &config.actions);
+        #[cfg(feature = "trap")]
+        crate::trap::on_reason(config, judgement.reason);
+        return act(turn, config, policy.mode, address, &judgement);
+    }
+    if !snapshot.lookups() {
+        let judgement = Judgement::clean(Source::Unlisted);
+        return act(turn, config, policy.mode, address, &judgement);
+    }
+    let generation = snapshot.generation();
+    match known(&plugin.cache, config, address, generation, turn) {
+        Some(Ok(judgement)) => act(turn, config, policy.mode, address, &judgement),
+        Some(Err(cause)) => fail(turn, config, policy, cause),
+        None => ask(
+            turn,
+            plugin,
+            Waiter {
+                context,
+                address,
+                policy,
+            },
+        ),
+    }
+}
+
+fn known<'a, H: Host>(
+    cache: &'a Cache,
+    config: &Config,
+    address: ClientAddress,
+    generation: u32,
+    turn: &Turn<'_, H>,
+) -> Option<Result<Judgement<'a>, FailureCause>> {
+    let known = cache.find(address, config.ipv6_prefix, generation, turn.now)?;
+    Some(match known {
+        Known::Verdict(compact) => Ok(cache.judgement(compact, &config.actions, Source::Cache)),
+        Known::Failed(cause) => Err(cause),
+    })
+}
+
+fn ask<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, waiter: Waiter) -> Flow {
+    let generation = plugin.snapshot.generation();
+    let asked = plugin.lookups.ask(turn, &plugin.config, generation, waiter);
+    match asked {
+        Asked::Held => Flow::Pause,
+        Asked::Passing => pass_unknown(turn, waiter.policy),
+        Asked::Failed(cause) => fail(turn, &plugin.config, waiter.policy, cause),
+    }
+}
+
+/// Answers the readiness path. Only local and allowed clients get here: the others neither see it nor
+/// pay for it.
+fn probe<H: Host>(turn: &Turn<'_, H>, plugin: &Plugin) -> Option<Flow> {
+    let path = plugin.config.ready_path.as_deref()?;
+    if !ready::is_asked(turn.host, path) {
+        return None;
+    }
+    let since_start = turn.host.now_micros().saturating_sub(plugin.started_micros);
+    let version = plugin.snapshot.version();
+    let readiness = Readiness::of(version.is_some(), plugin.config.base.failure, since_start);
+    ready::answer(
+        turn.host,
+        readiness,
+        version.map(|version| version.to_string()),
+    );
+    Some(Flow::Pause)
+}
+
+fn strip<H: Host>(host: &H) {
+    let headers = host.request_headers();
+    let forged = headers
+        .iter()
+        .filter_map(|(name, _)| std::str::from_utf8(name).ok())
+        .filter(|name| name.starts_with("x-portcullis-"));
+    forged.for_each(|name| host.remove_request_header(name));
+}

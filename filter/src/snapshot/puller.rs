@@ -1,0 +1,357 @@
+//! Brings snapshots from the sidecar into shared memory: the manifest by long poll, then the parts that
+//! changed, one callout at a time, each checked before it is kept. Only the VM that holds the lease does
+//! this; taking snapshots up from shared memory is the `loader`'s.
+
+use std::collections::VecDeque;
+
+use reputation::digest::Digest;
+use reputation::manifest::{MAX_PART_BYTES, Manifest, ManifestError};
+
+use super::keys::{Keys, Layer, Slot};
+use super::record::{self, Record};
+use crate::config::Sidecar;
+use crate::host::{AnswerSize, Call, Host, Token};
+use crate::metrics::Refusal;
+use crate::turn::{Turn, seconds};
+
+const WAIT_S: u32 = 25;
+const POLL_TIMEOUT_MS: u32 = 30_000;
+const PART_TIMEOUT_MS: u32 = 5_000;
+/// A callout that was lost with its root is given up after this.
+const LOST_MICROS: u64 = 35_000_000;
+const MAX_MANIFEST_BYTES: usize = 512 * 1024;
+const FIRST_PAUSE_MICROS: u64 = 100_000;
+const LONGEST_PAUSE_MICROS: u64 = 5_000_000;
+
+#[derive(Default)]
+pub struct Puller {
+    stage: Stage,
+    not_before_micros: u64,
+    pause_micros: u64,
+    /// The fault last logged: a sidecar that is down for an hour gives one line, not thousands.
+    logged: Option<String>,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Polling {
+        token: Token,
+        since_micros: u64,
+    },
+    Fetching(Box<Fetch>),
+}
+
+struct Fetch {
+    record: Record,
+    /// What is still to fetch; the first of it is under way.
+    todo: VecDeque<Part>,
+    token: Token,
+    since_micros: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Part {
+    layer: Layer,
+    slot: Slot,
+    index: usize,
+    digest: Digest,
+    length: usize,
+}
+
+/// Why a step did not succeed.
+enum Fault {
+    Sidecar(String),
+    Refused(Refusal, String),
+}
+
+/// What every step needs to know.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub keys: &'a Keys,
+    pub sidecar: &'a Sidecar,
+    pub now_micros: u64,
+}
+
+impl Puller {
+    /// Starts the next poll when it is due. A VM without the lease drops what it was doing.
+    pub fn on_tick<H: Host>(&mut self, turn: &mut Turn<'_, H>, place: Place<'_>, leads: bool) {
+        if !leads {
+            self.stage = Stage::Idle;
+            return;
+        }
+        let since = match &self.stage {
+            Stage::Idle => None,
+            Stage::Polling { since_micros, .. } => Some(*since_micros),
+            Stage::Fetching(fetch) => Some(fetch.since_micros),
+        };
+        let lost = since.is_some_and(|since| place.now_micros.abs_diff(since) > LOST_MICROS);
+        let idle = since.is_none() && place.now_micros >= self.not_before_micros;
+        if idle || lost {
+            self.poll(turn, place);
+        }
+    }
+
+    pub fn owns(&self, token: Token) -> bool {
+        match &self.stage {
+            Stage::Idle => false,
+            Stage::Polling { token: mine, .. } => *mine == token,
+            Stage::Fetching(fetch) => fetch.token == token,
+        }
+    }
+
+    /// Takes the answer to the callout under way.
+    pub fn on_answer<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        place: Place<'_>,
+        size: AnswerSize,
+    ) {
+        let next = match std::mem::take(&mut self.stage) {
+            Stage::Idle => return,
+            Stage::Polling { .. } => self.take_manifest(turn, place, size),
+            Stage::Fetching(fetch) => take_part(turn, place, size, fetch),
+        };
+        match next {
+            Ok(stage) => {
+                if matches!(stage, Stage::Idle) {
+                    self.pause_micros = 0;
+                    self.logged = None;
+                }
+                self.stage = stage;
+            }
+            Err(fault) => self.back_off(turn, place, fault),
+        }
+    }
+
+    fn poll<H: Host>(&mut self, turn: &mut Turn<'_, H>, place: Place<'_>) {
+        let current = record::read(turn.host, &place.keys.current);
+        let after = current.map(|record| record.version()).unwrap_or_default();
+        let path = format!("/v1/manifest?after={after}&wait_s={WAIT_S}");
+        self.stage = match call(turn.host, place.sidecar, &path, POLL_TIMEOUT_MS) {
+            Ok(token) => Stage::Polling {
+                token,
+                since_micros: place.now_micros,
+            },
+            Err(fault) => {
+                self.back_off(turn, place, fault);
+                Stage::Idle
+            }
+        };
+    }
+
+    fn take_manifest<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        place: Place<'_>,
+        size: AnswerSize,
+    ) -> Result<Stage, Fault> {
+        let status = status(turn.host, size)?;
+        if status == "304" {
+            return Ok(Stage::Idle);
+        }
+        let body = body(turn.host, size, &status, MAX_MANIFEST_BYTES)?;
+        let manifest = Manifest::parse(&body).map_err(|error| {
+            let cause = match error {
+                ManifestError::Malformed(_) => Refusal::Malformed,
+                ManifestError::Wire(_) => Refusal::Wire,
+                ManifestError::Parts { .. } => Refusal::Parts,
+                ManifestError::Digest { .. } => Refusal::Digest,
+            };
+            Fault::Refused(cause, format!("the manifest was refused: {error}"))
+        })?;
+        let current = record::read(turn.host, &place.keys.current);
+        check(&manifest, current.as_ref(), place.now_micros)?;
+        // The operator's modes hold at once, whatever becomes of the images: they are the kill switch.
+        let modes = serde_json::to_vec(&manifest.modes).unwrap_or_default();
+        let _written = turn.host.set_shared(&place.keys.modes, &modes, None);
+        record::announce(turn.host, place.keys, turn.random);
+        let (record, todo) = plan(manifest, current.as_ref());
+        spare_previous(turn.host, place.keys, &todo);
+        advance(turn, place, record, todo)
+    }
+
+    fn back_off<H: Host>(&mut self, turn: &mut Turn<'_, H>, place: Place<'_>, fault: Fault) {
+        let message = match fault {
+            Fault::Sidecar(message) => message,
+            Fault::Refused(cause, message) => {
+                turn.metrics.refused(cause);
+                message
+            }
+        };
+        if self.logged.as_ref() != Some(&message) {
+            log::warn!(
+                "portcullis: {message} (cluster {})",
+                place.sidecar.poll_cluster
+            );
+            self.logged = Some(message);
+        }
+        let doubled = self.pause_micros.saturating_mul(2);
+        self.pause_micros = doubled.clamp(FIRST_PAUSE_MICROS, LONGEST_PAUSE_MICROS);
+        // From half to the whole pause, so that a hundred proxies do not come back as one.
+        let jitter = turn.random.draw() % (self.pause_micros / 2);
+        let pause = self.pause_micros.saturating_sub(jitter);
+        self.not_before_micros = place.now_micros.saturating_add(pause);
+    }
+}
+
+fn check(manifest: &Manifest, current: Option<&Record>, now_micros: u64) -> Result<(), Fault> {
+    let version = manifest.version;
+    if let Some(current) = current.map(Record::version)
+        && version <= current
+    {
+        let message = format!("snapshot {version} was refused: {current} is already here");
+        return Err(Fault::Refused(Refusal::Older, message));
+    }
+    if manifest.valid_until <= seconds(now_micros) {
+        let message = format!("snapshot {version} was refused: it is past its valid_until");
+        return Err(Fault::Refused(Refusal::Expired, message));
+    }
+    Ok(())
+}
+
+/// Where the images of `manifest` go, and which parts have to be fetched for that: an image that is
+/// already here stays where it is.
+fn plan(manifest: Manifest, current: Option<&Record>) -> (Record, VecDeque<Part>) {
+    let place = |layer| match current {
+        None => (Slot::A, true),
+        Some(record) => {
+            let wanted = match layer {
+                Layer::Base => &manifest.base,
+                Layer::Overlay => &manifest.overlay,
+            };
+            let same = record.image(layer).digest == wanted.digest;
+            let slot = record.slot(layer);
+            (if same { slot } else { slot.other() }, !same)
+        }
+    };
+    let ((base, fetch_base), (overlay, fetch_overlay)) =
+        (place(Layer::Base), place(Layer::Overlay));
+    let record = Record {
+        manifest,
+        base,
+        overlay,
+    };
+    let mut todo = VecDeque::new();
+    for (layer, fetch) in [(Layer::Base, fetch_base), (Layer::Overlay, fetch_overlay)] {
+        if fetch {
+            todo.extend(parts(&record, layer));
+        }
+    }
+    (record, todo)
+}
+
+fn parts(record: &Record, layer: Layer) -> impl Iterator<Item = Part> {
+    let (image, slot) = (record.image(layer), record.slot(layer));
+    image.parts.iter().enumerate().map(move |(index, digest)| {
+        let before = index.saturating_mul(MAX_PART_BYTES);
+        Part {
+            layer,
+            slot,
+            index,
+            digest: *digest,
+            length: image.length.saturating_sub(before).min(MAX_PART_BYTES),
+        }
+    })
+}
+
+/// The previous snapshot ends to be one when one of its places is about to be written over.
+fn spare_previous<H: Host>(host: &H, keys: &Keys, todo: &VecDeque<Part>) {
+    let previous = record::read(host, &keys.previous);
+    let hit = |record: Record| todo.iter().any(|part| part.slot == record.slot(part.layer));
+    if previous.is_some_and(hit) {
+        record::erase(host, &keys.previous);
+    }
+}
+
+/// Fetches the next part, or publishes the whole.
+fn advance<H: Host>(
+    turn: &mut Turn<'_, H>,
+    place: Place<'_>,
+    record: Record,
+    todo: VecDeque<Part>,
+) -> Result<Stage, Fault> {
+    let Some(part) = todo.front() else {
+        publish(turn, place, &record);
+        return Ok(Stage::Idle);
+    };
+    let path = format!("/v1/parts/{}", part.digest);
+    let token = call(turn.host, place.sidecar, &path, PART_TIMEOUT_MS)?;
+    Ok(Stage::Fetching(Box::new(Fetch {
+        record,
+        todo,
+        token,
+        since_micros: place.now_micros,
+    })))
+}
+
+fn take_part<H: Host>(
+    turn: &mut Turn<'_, H>,
+    place: Place<'_>,
+    size: AnswerSize,
+    fetch: Box<Fetch>,
+) -> Result<Stage, Fault> {
+    let Fetch {
+        record, mut todo, ..
+    } = *fetch;
+    if let Some(part) = todo.pop_front() {
+        let status = status(turn.host, size)?;
+        let bytes = body(turn.host, size, &status, MAX_PART_BYTES)?;
+        if bytes.len() != part.length || Digest::of(&bytes) != part.digest {
+            let version = record.version();
+            let message = format!(
+                "snapshot {version} was refused: part {} is not it",
+                part.digest
+            );
+            return Err(Fault::Refused(Refusal::Digest, message));
+        }
+        let key = place.keys.part(part.layer, part.slot, part.index);
+        let _written = turn.host.set_shared(&key, &bytes, None);
+    }
+    advance(turn, place, record, todo)
+}
+
+fn publish<H: Host>(turn: &mut Turn<'_, H>, place: Place<'_>, record: &Record) {
+    if let Some(before) = record::read(turn.host, &place.keys.current) {
+        // Another fetcher may have been faster; an older one never replaces a newer one.
+        if before.version() >= record.version() {
+            return;
+        }
+        record::write(turn.host, &place.keys.previous, &before);
+    }
+    record::write(turn.host, &place.keys.current, record);
+    record::announce(turn.host, place.keys, turn.random);
+}
+
+fn call<H: Host>(host: &H, sidecar: &Sidecar, path: &str, timeout_ms: u32) -> Result<Token, Fault> {
+    let call = Call {
+        cluster: &sidecar.poll_cluster,
+        authority: &sidecar.authority,
+        path,
+        request_id: None,
+        timeout_ms,
+    };
+    host.call(&call)
+        .map_err(|error| Fault::Sidecar(format!("the sidecar cannot be polled: {error}")))
+}
+
+/// The answer's status. Without headers there was no answer, and none may be read.
+fn status<H: Host>(host: &H, size: AnswerSize) -> Result<String, Fault> {
+    if size.headers == 0 {
+        return Err(Fault::Sidecar("the sidecar's answer broke off".to_owned()));
+    }
+    let status = host.answer_header(":status").unwrap_or_default();
+    Ok(String::from_utf8_lossy(&status).into_owned())
+}
+
+fn body<H: Host>(host: &H, size: AnswerSize, status: &str, most: usize) -> Result<Vec<u8>, Fault> {
+    if status != "200" {
+        return Err(Fault::Sidecar(format!("the sidecar answered {status}")));
+    }
+    if size.body > most {
+        let message = format!("an answer of {} bytes was refused", size.body);
+        return Err(Fault::Refused(Refusal::Parts, message));
+    }
+    Ok(host.answer_body(most))
+}

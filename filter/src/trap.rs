@@ -1,0 +1,1 @@
+//! For test builds only: makes the VM trap where the configuration says.

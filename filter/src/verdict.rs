@@ -1,0 +1,90 @@
+//! What the filter concluded about a request, whichever way it came to know.
+
+use reputation::lookup::Found;
+use reputation::set::Basis;
+use reputation::{Action, Band, DecisionId};
+
+use crate::config::Actions;
+
+/// Where a conclusion came from; the metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The filter's own allow list.
+    Local,
+    /// Base or overlay.
+    Snapshot,
+    /// An earlier look-up's answer.
+    Cache,
+    /// A look-up that this request waited for.
+    Lookup,
+    /// In no image, and nobody else can be asked: clean.
+    Unlisted,
+    /// Nothing is known yet.
+    Unknown,
+}
+
+/// A conclusion, ready to be acted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement<'a> {
+    pub action: Action,
+    pub band: Band,
+    pub score: u8,
+    pub reason: &'a str,
+    pub decision: Option<DecisionId>,
+    pub source: Source,
+}
+
+impl Source {
+    pub const ALL: [Self; 6] = [
+        Self::Local,
+        Self::Snapshot,
+        Self::Cache,
+        Self::Lookup,
+        Self::Unlisted,
+        Self::Unknown,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Snapshot => "snapshot",
+            Self::Cache => "cache",
+            Self::Lookup => "lookup",
+            Self::Unlisted => "unlisted",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl<'a> Judgement<'a> {
+    /// Nothing speaks against the client.
+    pub fn clean(source: Source) -> Self {
+        Self {
+            action: Action::Allow,
+            band: Band::Clean,
+            score: 0,
+            reason: "clean",
+            decision: None,
+            source,
+        }
+    }
+
+    pub fn of_entry(found: &Found<'a>, actions: &Actions) -> Self {
+        Self {
+            action: match found.basis {
+                Basis::Action(action) => action,
+                Basis::Band(band) => actions.of(band),
+            },
+            band: found.band,
+            score: found.score,
+            reason: found.reason,
+            decision: found.decision,
+            source: Source::Snapshot,
+        }
+    }
+
+    /// Clean means that nothing is written anywhere: no header, no filter state.
+    pub fn is_clean(&self) -> bool {
+        self.action == Action::Allow && self.band == Band::Clean
+    }
+}
