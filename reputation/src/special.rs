@@ -178,3 +178,121 @@ const fn local(special: Special) -> Special {
         ..special
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> ClientAddress {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn special_space_is_not_public_and_its_neighbours_are() {
+        for text in [
+            "0.0.0.0",
+            "10.255.255.255",
+            "100.127.255.255",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.0.1",
+            "198.19.255.255",
+            "198.51.100.1",
+            "203.0.113.7",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "2001:db8::1",
+            "3fff::1",
+            "100::1",
+            "2001:1::1",
+            "fec0::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+        ] {
+            assert!(!is_public(address(text)), "{text}");
+        }
+        for text in [
+            "1.1.1.1",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.0",
+            "192.167.255.255",
+            "198.17.0.1",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2001:200::1",
+            "2606:4700::1111",
+            "2a00::1",
+            "4000::1",
+            "::ffff:1.1.1.1",
+            "2002:101:101::1",
+        ] {
+            assert!(is_public(address(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn local_space_is_near_and_documentation_is_not() {
+        for text in [
+            "10.0.0.1",
+            "127.0.0.1",
+            "100.64.0.1",
+            "169.254.0.1",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+        ] {
+            assert!(is_local(address(text)), "{text}");
+        }
+        for text in [
+            "0.0.0.0",
+            "203.0.113.7",
+            "224.0.0.1",
+            "::",
+            "ff02::1",
+            "2001:db8::1",
+            "1.1.1.1",
+        ] {
+            assert!(!is_local(address(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_special_only_as_a_whole() {
+        let special = |text: &str| is_special(text.parse().unwrap());
+        assert!(special("10.1.0.0/16") && special("fc00::/8") && special("224.0.0.0/4"));
+        assert!(!special("10.0.0.0/7") && !special("0.0.0.0/0") && !special("::/0"));
+    }
+
+    #[test]
+    fn every_prefix_is_canonical_and_none_is_inside_another() {
+        let all: Vec<_> = special_prefixes().collect();
+        for (at, cidr) in all.iter().enumerate() {
+            assert_eq!(cidr.to_string().parse::<Cidr>().unwrap(), *cidr);
+            assert_eq!(
+                cidr.network(),
+                SPECIAL_PURPOSE[at].network,
+                "{cidr} has host bits"
+            );
+            assert!(
+                !all.iter()
+                    .enumerate()
+                    .any(|(other, two)| other != at && two.covers(*cidr))
+            );
+        }
+    }
+}
