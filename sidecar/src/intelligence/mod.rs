@@ -1,1 +1,294 @@
-//! What is known about addresses.
+//! What is known about addresses, and who is asked: feeds, providers, decisions, look-ups, and the
+//! snapshot that follows from them.
+//!
+//! [`Intelligence`] is the whole of it for `api` and `cli`; each module below owns one part.
+
+mod answers;
+mod chance;
+mod decisions;
+mod explain;
+pub mod feeds;
+mod flight;
+mod lookup;
+mod modes;
+pub mod prefixes;
+pub mod providers;
+mod recent;
+mod retry_after;
+pub mod sources;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reputation::manifest::SnapshotVersion;
+use reputation::mode::{Mode, ModeOverride};
+use reputation::{ClientAddress, Decision, UnixSeconds, Verdict};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use decisions::{DecisionError, Hits, NewDecision, Removal, Removed};
+pub use explain::{Coverage, Explanation, Rule, SourceWord};
+pub use feeds::{FeedStatus, ReleaseError};
+pub use providers::ProviderStatus;
+
+pub use crate::snapshot::Published;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::HttpClient;
+use crate::secrets::Secrets;
+use crate::snapshot::{Changed, Publisher, Workshop};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{Metrics, chain};
+use decisions::Decisions;
+use feeds::{Keeper, Needs};
+use lookup::Lookup;
+use modes::Modes;
+use providers::{Gate, GateNeeds};
+use recent::RecentlyClean;
+use sources::Sources;
+
+/// How often answers that count no more are cleared from the store.
+const PRUNE: Duration = Duration::from_secs(3600);
+
+/// What intelligence is made of.
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub store: Arc<dyn Store>,
+    pub secrets: Arc<Secrets>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub http: HttpClient,
+    /// Ends every task.
+    pub shutdown: CancellationToken,
+}
+
+/// Why nothing can be known.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("the decisions and modes cannot be read")]
+    Store(#[from] StoreError),
+}
+
+pub struct Intelligence {
+    decisions: Arc<Decisions>,
+    modes: Modes,
+    keeper: Arc<Keeper>,
+    lookup: Lookup,
+    publisher: Publisher,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Intelligence {
+    /// Reads what the store and the disk have, and starts everything that goes on by itself. The first
+    /// snapshot is built from that, without waiting for the network.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let sources = Arc::new(Sources::default());
+        let recent = Arc::new(RecentlyClean::default());
+        load(&sources, &parts).await?;
+        let keeper = Arc::new(Keeper::new(&parts.config, needs(&sources, &recent, &parts)));
+        keeper.load().await;
+        let publisher = Publisher::start(workshop(&sources, &parts));
+        publisher.changed(Changed::Feeds);
+        keeper.run(&publisher, &parts.shutdown);
+        let gates = gates(&parts);
+        let intelligence = Arc::new(Self {
+            decisions: Arc::new(Decisions::new(
+                Arc::clone(&sources),
+                Arc::clone(&parts.store),
+                publisher.clone(),
+                Arc::clone(&parts.clock),
+                Arc::clone(&parts.metrics),
+                Arc::clone(&recent),
+            )),
+            modes: Modes::new(&sources, &parts.store, &publisher, &parts.clock),
+            keeper,
+            lookup: Lookup::new(
+                sources,
+                publisher.clone(),
+                gates,
+                recent,
+                Arc::clone(&parts.clock),
+                parts.config.policy,
+                (Arc::clone(&parts.store), parts.metrics),
+            ),
+            publisher,
+            store: parts.store,
+            clock: parts.clock,
+        });
+        intelligence.keep_tidy(&parts.shutdown);
+        Ok(intelligence)
+    }
+
+    /// The verdict on `address`, waiting for a provider for at most `wait`. For IPv6, `prefix` is the
+    /// length of the networks that the caller treats as one client.
+    pub async fn verdict(&self, address: ClientAddress, prefix: u8, wait: Duration) -> Verdict {
+        self.lookup.verdict(address, prefix, wait).await
+    }
+
+    /// What is known of `address` already; asks nobody, waits for nothing.
+    pub fn known(&self, address: ClientAddress) -> Option<Verdict> {
+        self.lookup.known(address)
+    }
+
+    pub async fn explain(&self, address: ClientAddress) -> Explanation {
+        self.lookup.explain(address).await
+    }
+
+    /// The current snapshot, and each one after it.
+    pub fn snapshots(&self) -> watch::Receiver<Option<Arc<Published>>> {
+        self.publisher.subscribe()
+    }
+
+    /// A proxy holds something newer than we ever published: another sidecar, or our own past before
+    /// the store was lost. A higher epoch makes it take ours again.
+    pub async fn seen_elsewhere(&self, version: SnapshotVersion) {
+        let ours = self.publisher.current();
+        if ours.is_some_and(|ours| ours.manifest.version >= version) {
+            return;
+        }
+        let now = u64::from(self.clock.now().0);
+        let epoch = now.max(version.epoch.saturating_add(1));
+        match self.store.raise_epoch(epoch).await {
+            Ok(epoch) => {
+                tracing::warn!(seen = %version, epoch, "a proxy holds a newer snapshot than ours: \
+                    a higher epoch is opened");
+                self.publisher.publish(Changed::Epoch).await;
+            }
+            Err(error) => {
+                tracing::error!(seen = %version, error = chain(&error), "no higher epoch");
+            }
+        }
+    }
+
+    pub async fn add_decision(&self, new: NewDecision) -> Result<Decision, DecisionError> {
+        self.decisions.add(new).await
+    }
+
+    pub async fn remove_decisions(&self, what: Removal) -> Result<Removed, DecisionError> {
+        let removed = self.decisions.remove(what).await?;
+        let spoken_of = what
+            .cidr()
+            .or(removed.first().map(|decision| decision.cidr));
+        let still_refused_by = spoken_of.and_then(|cidr| self.lookup.refusing_rule(cidr.network()));
+        Ok(Removed {
+            removed,
+            still_refused_by,
+        })
+    }
+
+    /// All decisions in force, the newest first.
+    pub fn decisions(&self) -> Vec<Decision> {
+        self.decisions.all()
+    }
+
+    pub fn feeds(&self) -> Vec<FeedStatus> {
+        self.keeper.statuses()
+    }
+
+    /// Lets the held version of a feed in.
+    pub async fn release_feed(&self, name: &str) -> Result<(), ReleaseError> {
+        self.keeper.release(name).await?;
+        self.publisher.publish(Changed::Feeds).await;
+        Ok(())
+    }
+
+    pub fn providers(&self) -> Vec<ProviderStatus> {
+        self.lookup.gates.iter().map(|gate| gate.status()).collect()
+    }
+
+    /// Sets a mode for a route (or glob) or for all, for `ttl` or until it is taken back.
+    pub async fn set_mode(
+        &self,
+        mode: Mode,
+        route: Option<String>,
+        ttl: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        self.modes.set(mode, route, ttl).await
+    }
+
+    /// Takes back what was set for `route`; without one, everything.
+    pub async fn clear_modes(&self, route: Option<&str>) -> Result<(), StoreError> {
+        self.modes.clear(route).await
+    }
+
+    pub fn modes(&self) -> Vec<ModeOverride> {
+        self.modes.in_force()
+    }
+
+    fn keep_tidy(self: &Arc<Self>, shutdown: &CancellationToken) {
+        let (decisions, ended) = (Arc::clone(&self.decisions), shutdown.clone());
+        tokio::spawn(async move {
+            ended.run_until_cancelled(decisions.sweep()).await;
+        });
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let ended = shutdown.clone();
+        tokio::spawn(async move {
+            ended.run_until_cancelled(prune(store, clock)).await;
+        });
+    }
+}
+
+async fn load(sources: &Sources, parts: &Parts) -> Result<(), StoreError> {
+    let decisions = parts.store.decisions().await?;
+    parts.metrics.set_decisions(&decisions);
+    let by_id = decisions
+        .into_iter()
+        .map(|decision| (decision.id, Arc::new(decision)));
+    sources.set_decisions(by_id.collect());
+    sources.set_modes(parts.store.modes().await?);
+    Ok(())
+}
+
+fn needs(sources: &Arc<Sources>, recent: &Arc<RecentlyClean>, parts: &Parts) -> Needs {
+    Needs {
+        fetcher: feeds::Fetcher {
+            http: parts.http.clone(),
+            secrets: Arc::clone(&parts.secrets),
+        },
+        sources: Arc::clone(sources),
+        recent: Arc::clone(recent),
+        clock: Arc::clone(&parts.clock),
+        metrics: Arc::clone(&parts.metrics),
+    }
+}
+
+fn workshop(sources: &Arc<Sources>, parts: &Parts) -> Workshop {
+    Workshop {
+        sources: Arc::clone(sources),
+        store: Arc::clone(&parts.store),
+        clock: Arc::clone(&parts.clock),
+        guard: parts.config.guard.clone(),
+        policy: parts.config.policy,
+        lookups: !parts.config.providers.is_empty(),
+        shutdown: parts.shutdown.clone(),
+    }
+}
+
+fn gates(parts: &Parts) -> Vec<Arc<Gate>> {
+    let needs = GateNeeds {
+        store: Arc::clone(&parts.store),
+        secrets: Arc::clone(&parts.secrets),
+        clock: Arc::clone(&parts.clock),
+        metrics: Arc::clone(&parts.metrics),
+        permit_special: parts.config.guard.permit_special,
+    };
+    providers::configured(&parts.config, &parts.http, &needs)
+}
+
+async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(PRUNE);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let before = UnixSeconds(clock.now().0.saturating_sub(answers::STALE_FOR));
+        match store.prune_verdicts(before).await {
+            Ok(pruned) => tracing::debug!(pruned, "old answers cleared from the store"),
+            Err(error) => tracing::warn!(error = chain(&error), "old answers stay in the store"),
+        }
+    }
+}

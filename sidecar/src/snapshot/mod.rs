@@ -1,1 +1,15 @@
-//! Snapshots for the proxies.
+//! How what is known becomes an image and reaches the proxies: `compile` turns feeds into entries,
+//! `overlay` finds what differs from the base, `publish` builds, numbers and hands out.
+//!
+//! Does not own the file format (`reputation::set`) nor where entries come from (`intelligence`).
+
+pub mod compile;
+mod image;
+pub mod overlay;
+mod prepare;
+pub mod publish;
+mod published;
+mod soft;
+
+pub use publish::{Changed, Publisher, Workshop};
+pub use published::Published;

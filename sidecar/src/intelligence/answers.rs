@@ -1,0 +1,223 @@
+//! What providers answered, kept: in memory, and behind that in the store.
+//!
+//! An answer has two ends. After the soft one it still serves while a new one is fetched, after the
+//! hard one it counts no more. That a provider had no word is kept in memory too, for a short while.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use reputation::{Cidr, ClientAddress, UnixSeconds};
+
+use super::chance::spread_seconds;
+use super::providers::{Asked, Gate};
+use crate::store::{Store, StoredVerdict, VerdictKey};
+use crate::telemetry::metrics::{CacheLayer, CacheResult};
+use crate::telemetry::{Metrics, chain};
+
+/// How long an answer is fresh, and how long beyond that it serves, in seconds.
+const FRESH_FOR: u32 = 24 * 3600;
+pub const STALE_FOR: u32 = 72 * 3600;
+/// How many keys are kept in memory.
+const KEYS: u64 = 200_000;
+/// Under how many bits of an IPv6 address one answer counts for all.
+const V6_KEY: u8 = 64;
+
+/// The address under which answers about a client are kept: its own for IPv4, its /64 for IPv6, so
+/// that one visitor with a whole network is one question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key(ClientAddress);
+
+/// One provider's answer, or that it had none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub said: Option<StoredVerdict>,
+    soft: UnixSeconds,
+    hard: UnixSeconds,
+}
+
+/// By provider, in the order of the configuration.
+pub type ByProvider = Arc<Vec<Option<Answer>>>;
+
+pub struct Answers {
+    memory: Cache<Key, ByProvider>,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+}
+
+impl Key {
+    pub fn of(address: ClientAddress) -> Self {
+        let network = match address {
+            ClientAddress::V4(_) => None,
+            ClientAddress::V6(_) => Cidr::new(address, V6_KEY),
+        };
+        Self(network.map_or(address, Cidr::network))
+    }
+
+    /// Whom an answer under this key is about.
+    pub fn prefix(self) -> Cidr {
+        match self.0 {
+            ClientAddress::V4(_) => Cidr::host(self.0),
+            ClientAddress::V6(_) => Cidr::new(self.0, V6_KEY).unwrap_or(Cidr::host(self.0)),
+        }
+    }
+}
+
+impl Answer {
+    pub fn is_fresh(&self, now: UnixSeconds) -> bool {
+        now < self.soft
+    }
+
+    pub fn counts(&self, now: UnixSeconds) -> bool {
+        now < self.hard
+    }
+
+    /// Seconds for which it is fresh.
+    pub fn fresh_for(&self, now: UnixSeconds) -> u32 {
+        now.until(self.soft)
+    }
+
+    fn stored(said: StoredVerdict) -> Self {
+        let soft = said.expires;
+        Self {
+            said: Some(said),
+            soft,
+            hard: soft.plus(STALE_FOR),
+        }
+    }
+
+    fn none_for(seconds: u32, now: UnixSeconds) -> Self {
+        let end = now.plus(spread_seconds(seconds));
+        Self {
+            said: None,
+            soft: end,
+            hard: end,
+        }
+    }
+}
+
+impl Answers {
+    pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            memory: Cache::new(KEYS),
+            store,
+            metrics,
+        }
+    }
+
+    /// From memory alone.
+    pub fn remembered(&self, key: Key) -> Option<ByProvider> {
+        self.memory.get(&key)
+    }
+
+    /// From memory, else from the store.
+    pub async fn get(&self, key: Key, gates: &[Arc<Gate>], now: UnixSeconds) -> ByProvider {
+        if let Some(answers) = self.memory.get(&key) {
+            self.count(CacheLayer::Memory, &answers, now);
+            return answers;
+        }
+        self.count(CacheLayer::Memory, &[], now);
+        let mut answers = Vec::with_capacity(gates.len());
+        for gate in gates {
+            answers.push(self.stored(key, gate.name(), now).await);
+        }
+        self.count(CacheLayer::Store, &answers, now);
+        let answers = Arc::new(answers);
+        if answers.iter().any(Option::is_some) {
+            self.memory.insert(key, Arc::clone(&answers));
+        }
+        answers
+    }
+
+    /// Keeps what came of asking, one result per provider; those that were not asked keep what they
+    /// said before.
+    pub async fn put(
+        &self,
+        key: Key,
+        gates: &[Arc<Gate>],
+        asked: Vec<Asked>,
+        now: UnixSeconds,
+    ) -> ByProvider {
+        let before = self.memory.get(&key).unwrap_or_default();
+        let mut answers = Vec::with_capacity(gates.len());
+        for (at, (gate, asked)) in gates.iter().zip(asked).enumerate() {
+            let old = before.get(at).cloned().flatten();
+            answers.push(match asked {
+                Asked::Said(word) => {
+                    let said = StoredVerdict {
+                        score: word.score,
+                        categories: word.categories,
+                        observed: word.observed,
+                        fetched: now,
+                        expires: now.plus(spread_seconds(FRESH_FOR)),
+                    };
+                    self.write(key, gate.name(), said.clone()).await;
+                    Some(Answer::stored(said))
+                }
+                // A stale word beats none: it serves on, and is asked for again after the pause.
+                Asked::Silent { for_s } => Some(match old.filter(|old| old.said.is_some()) {
+                    Some(old) => Answer {
+                        soft: now.plus(spread_seconds(for_s)),
+                        ..old
+                    },
+                    None => Answer::none_for(for_s, now),
+                }),
+                Asked::NotAsked => old,
+            });
+        }
+        let answers = Arc::new(answers);
+        self.memory.insert(key, Arc::clone(&answers));
+        answers
+    }
+
+    async fn stored(&self, key: Key, provider: &str, now: UnixSeconds) -> Option<Answer> {
+        let key = store_key(key, provider);
+        match self.store.verdict(&key).await {
+            Ok(said) => said.map(Answer::stored).filter(|answer| answer.counts(now)),
+            Err(error) => {
+                tracing::warn!(
+                    provider,
+                    error = chain(&error),
+                    "the store gives no answers"
+                );
+                None
+            }
+        }
+    }
+
+    async fn write(&self, key: Key, provider: &str, said: StoredVerdict) {
+        let written = self.store.put_verdict(store_key(key, provider), said);
+        if let Err(error) = written.await {
+            tracing::warn!(provider, error = chain(&error), "an answer is not kept");
+        }
+    }
+
+    fn count(&self, layer: CacheLayer, answers: &[Option<Answer>], now: UnixSeconds) {
+        let counting = answers.iter().flatten().filter(|answer| answer.counts(now));
+        let result = match counting.map(|answer| answer.is_fresh(now)).min() {
+            None => CacheResult::Miss,
+            Some(true) => CacheResult::Hit,
+            Some(false) => CacheResult::Stale,
+        };
+        self.metrics.cache_request(layer, result);
+    }
+}
+
+fn store_key(key: Key, provider: &str) -> VerdictKey {
+    VerdictKey {
+        provider: provider.to_owned(),
+        address: key.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_neighbours_in_a_64_share_a_key_and_those_beyond_do_not() {
+        let key = |text: &str| Key::of(text.parse().unwrap());
+        assert_eq!(key("2001:db8::1"), key("2001:db8::2"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+}

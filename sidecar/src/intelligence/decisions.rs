@@ -1,0 +1,325 @@
+//! Explicit decisions: giving them, taking them back, letting them lapse. Every change is durable
+//! before it counts, and published before the call returns.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reputation::decision::Origin;
+use reputation::{Cidr, ClientAddress, Decision, DecisionId, DecisionKind, UnixSeconds};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use super::explain::Rule;
+use super::recent::RecentlyClean;
+use super::sources::{DecisionMap, Sources};
+use crate::clock::Clock;
+use crate::snapshot::{Changed, Publisher};
+use crate::store::{DecisionChange, Store, StoreError};
+use crate::telemetry::{Metrics, chain};
+
+/// Wider bans need `force`.
+const WIDEST_V4: u8 = 16;
+const WIDEST_V6: u8 = 32;
+/// The longest reason and author that are kept, in characters.
+const LONGEST_TEXT: usize = 200;
+/// How often lapsed decisions are cleared away. They stop counting by themselves.
+const SWEEP: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone)]
+pub struct NewDecision {
+    pub cidr: Cidr,
+    pub kind: DecisionKind,
+    pub reason: String,
+    pub author: String,
+    /// Absent: until it is taken back.
+    pub ttl: Option<Duration>,
+    /// Bans even a very wide prefix.
+    pub force: bool,
+}
+
+/// Which of the operator's decisions to take back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    Id(DecisionId),
+    /// Bans and throttles on this prefix or inside it.
+    Bans(Cidr),
+    /// Allows on this prefix or inside it.
+    Allows(Cidr),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Removed {
+    pub removed: Vec<Decision>,
+    /// What refuses the prefix's first address all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub still_refused_by: Option<Rule>,
+}
+
+/// What a very wide ban would hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hits {
+    /// How many addresses the prefix has, as a power of two.
+    pub address_bits: u8,
+    /// Of the addresses lately answered clean.
+    pub recently_clean: usize,
+    /// Decisions that lie inside or around it.
+    pub decisions: usize,
+}
+
+#[derive(Debug, Error)]
+pub enum DecisionError {
+    #[error("{cidr} is very wide ({hits}): add --force if that is meant")]
+    TooWide { cidr: Cidr, hits: Hits },
+    #[error("{0} holds every address: name the prefixes that are meant")]
+    Everything(Cidr),
+    #[error("a decision must last at least a second")]
+    NoTime,
+    #[error("the {what} must be one line of text without control characters")]
+    Text { what: &'static str },
+    #[error("there is no decision {0}")]
+    Unknown(DecisionId),
+    #[error("no random number for the decision's id")]
+    NoId,
+    #[error("the decision is not kept")]
+    Store(#[from] StoreError),
+}
+
+pub struct Decisions {
+    pub sources: Arc<Sources>,
+    pub store: Arc<dyn Store>,
+    pub publisher: Publisher,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub recent: Arc<RecentlyClean>,
+    /// One change at a time, so that store and memory agree.
+    changing: Mutex<()>,
+}
+
+impl Decisions {
+    pub fn new(
+        sources: Arc<Sources>,
+        store: Arc<dyn Store>,
+        publisher: Publisher,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        recent: Arc<RecentlyClean>,
+    ) -> Self {
+        Self {
+            sources,
+            store,
+            publisher,
+            clock,
+            metrics,
+            recent,
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// Gives a decision. It replaces the operator's earlier one of the same rank on the same prefix.
+    pub async fn add(&self, new: NewDecision) -> Result<Decision, DecisionError> {
+        let decision = self.accept(new)?;
+        let _one = self.changing.lock().await;
+        let replaced = |old: &Decision| {
+            (old.cidr, old.rank()) == (decision.cidr, decision.rank())
+                && old.origin == Origin::Operator
+        };
+        let delete = self.matching(replaced).into_iter().map(|old| old.id);
+        let change = DecisionChange {
+            put: vec![decision.clone()],
+            delete: delete.collect(),
+        };
+        self.change(change).await?;
+        tracing::info!(
+            id = %decision.id, cidr = %decision.cidr, kind = ?decision.kind,
+            author = decision.author, reason = decision.reason, "decision added"
+        );
+        self.publisher.publish(Changed::Words).await;
+        Ok(decision)
+    }
+
+    pub async fn remove(&self, what: Removal) -> Result<Vec<Decision>, DecisionError> {
+        let _one = self.changing.lock().await;
+        let removed = self.matching(|decision| what.takes_back(decision));
+        if removed.is_empty() {
+            return match what {
+                Removal::Id(id) => Err(DecisionError::Unknown(id)),
+                Removal::Bans(_) | Removal::Allows(_) => Ok(removed),
+            };
+        }
+        let change = DecisionChange {
+            put: Vec::new(),
+            delete: removed.iter().map(|decision| decision.id).collect(),
+        };
+        self.change(change).await?;
+        for decision in &removed {
+            tracing::info!(id = %decision.id, cidr = %decision.cidr, "decision removed");
+        }
+        self.publisher.publish(Changed::Words).await;
+        Ok(removed)
+    }
+
+    /// All that are in force, the newest first.
+    pub fn all(&self) -> Vec<Decision> {
+        let now = self.clock.now();
+        let mut all = self.matching(|decision| decision.in_force(now));
+        all.sort_by_key(|decision| (std::cmp::Reverse(decision.created), decision.id));
+        all
+    }
+
+    /// Clears away what has lapsed, for as long as it is polled.
+    pub async fn sweep(&self) {
+        let mut ticks = tokio::time::interval(SWEEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.clear_lapsed().await {
+                tracing::warn!(
+                    error = chain(&error),
+                    "lapsed decisions are not cleared away"
+                );
+            }
+        }
+    }
+
+    async fn clear_lapsed(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let lapsed = |decision: &Decision| !decision.in_force(now);
+        if !self
+            .sources
+            .decisions()
+            .values()
+            .any(|decision| lapsed(decision))
+        {
+            return Ok(());
+        }
+        let _one = self.changing.lock().await;
+        let lapsed = self.matching(lapsed);
+        let delete = lapsed.iter().map(|decision| decision.id).collect();
+        let put = Vec::new();
+        self.change(DecisionChange { put, delete }).await
+    }
+
+    fn accept(&self, new: NewDecision) -> Result<Decision, DecisionError> {
+        self.check_width(&new)?;
+        let now = self.clock.now();
+        let expires = match new.ttl.map(|ttl| u32::try_from(ttl.as_secs())) {
+            None => None,
+            Some(Ok(0)) => return Err(DecisionError::NoTime),
+            Some(seconds) => Some(now.plus(seconds.unwrap_or(u32::MAX))),
+        };
+        Ok(Decision {
+            id: self.fresh_id()?,
+            cidr: new.cidr,
+            kind: new.kind,
+            origin: Origin::Operator,
+            reason: one_line(new.reason, "reason")?,
+            author: one_line(new.author, "author")?,
+            created: now,
+            // "Never" is not a date: a decision that would outlast the calendar has no end.
+            expires: expires.filter(|expires| *expires < UnixSeconds::MAX),
+        })
+    }
+
+    fn check_width(&self, new: &NewDecision) -> Result<(), DecisionError> {
+        let (widest, width) = match new.cidr.network() {
+            ClientAddress::V4(_) => (WIDEST_V4, 32),
+            ClientAddress::V6(_) => (WIDEST_V6, 128),
+        };
+        if new.kind == DecisionKind::Allow || new.cidr.len() >= widest {
+            return Ok(());
+        }
+        if new.cidr.len() == 0 {
+            return Err(DecisionError::Everything(new.cidr));
+        }
+        if new.force {
+            return Ok(());
+        }
+        let clean = self.recent.all();
+        let hit = clean.iter().filter(|address| new.cidr.contains(**address));
+        Err(DecisionError::TooWide {
+            cidr: new.cidr,
+            hits: Hits {
+                address_bits: width - new.cidr.len(),
+                recently_clean: hit.count(),
+                decisions: self.matching(|old| old.cidr.overlaps(new.cidr)).len(),
+            },
+        })
+    }
+
+    fn fresh_id(&self) -> Result<DecisionId, DecisionError> {
+        let taken = self.sources.decisions();
+        loop {
+            // Zero stands for "no id" where an id is optional.
+            let id = DecisionId(getrandom::u64().map_err(|_| DecisionError::NoId)?);
+            if id.0 != 0 && !taken.contains_key(&id) {
+                return Ok(id);
+            }
+        }
+    }
+
+    fn matching(&self, wanted: impl Fn(&Decision) -> bool) -> Vec<Decision> {
+        let decisions = self.sources.decisions();
+        let matching = decisions.values().filter(|decision| wanted(decision));
+        matching.map(|decision| decision.as_ref().clone()).collect()
+    }
+
+    async fn change(&self, change: DecisionChange) -> Result<(), StoreError> {
+        self.store.change_decisions(change.clone()).await?;
+        let mut decisions = DecisionMap::clone(&self.sources.decisions());
+        for id in &change.delete {
+            decisions.remove(id);
+        }
+        for decision in change.put {
+            decisions.insert(decision.id, Arc::new(decision));
+        }
+        self.sources.set_decisions(decisions);
+        let decisions = self.sources.decisions();
+        self.metrics
+            .set_decisions(decisions.values().map(Arc::as_ref));
+        Ok(())
+    }
+}
+
+impl Removal {
+    fn takes_back(self, decision: &Decision) -> bool {
+        let operators = decision.origin == Origin::Operator;
+        match self {
+            Self::Id(id) => decision.id == id,
+            Self::Bans(cidr) => {
+                operators && decision.kind != DecisionKind::Allow && cidr.covers(decision.cidr)
+            }
+            Self::Allows(cidr) => {
+                operators && decision.kind == DecisionKind::Allow && cidr.covers(decision.cidr)
+            }
+        }
+    }
+
+    /// The prefix that is spoken of, if the removal names one.
+    pub fn cidr(self) -> Option<Cidr> {
+        match self {
+            Self::Id(_) => None,
+            Self::Bans(cidr) | Self::Allows(cidr) => Some(cidr),
+        }
+    }
+}
+
+impl fmt::Display for Hits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "2^{} addresses, {} of those lately answered clean, {} other decisions",
+            self.address_bits, self.recently_clean, self.decisions
+        )
+    }
+}
+
+/// Reasons reach headers and logs.
+fn one_line(text: String, what: &'static str) -> Result<String, DecisionError> {
+    let text = text.trim();
+    if text.chars().any(char::is_control) {
+        return Err(DecisionError::Text { what });
+    }
+    Ok(text.chars().take(LONGEST_TEXT).collect())
+}

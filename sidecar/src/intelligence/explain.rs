@@ -1,0 +1,212 @@
+//! Why an address is treated as it is: the rule that decides, and everything that anybody says of it.
+
+use reputation::lookup::Found;
+use reputation::{
+    Action, Band, Cidr, ClientAddress, Decision, DecisionId, Policy, Rank, UnixSeconds, Verdict,
+};
+use serde::{Deserialize, Serialize};
+
+use super::answers::ByProvider;
+use super::lookup::{Lookup, verdict_of};
+use crate::config::FeedRole;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation {
+    pub address: ClientAddress,
+    /// What happens to a request from it, under the shipped actions per band.
+    pub action: Action,
+    pub band: Band,
+    pub score: u8,
+    pub reason: String,
+    /// The id that a refused client of this address sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision_id: Option<DecisionId>,
+    /// The rule that decides; absent if nothing speaks of the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule>,
+    /// Every decision whose prefix holds the address.
+    pub decisions: Vec<Decision>,
+    pub sources: Vec<SourceWord>,
+    pub coverage: Coverage,
+}
+
+/// The rule that decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    pub rank: Rank,
+    pub action: Action,
+    pub reason: String,
+    pub prefix: Cidr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<UnixSeconds>,
+}
+
+/// What one feed or provider says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SourceWord {
+    pub source: String,
+    pub family: String,
+    /// `score`, `block` or `allow` for a feed, `provider` for a provider.
+    pub role: String,
+    pub score: u8,
+    /// How far it is believed; absent where it is outside the arithmetic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// For which prefix it was said.
+    pub prefix: Cidr,
+    /// How long ago we got it, in seconds.
+    pub age_s: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
+    /// When the source last saw something, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<UnixSeconds>,
+}
+
+/// How many of the sources that should have a word had one. A missing word is not a clean one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    pub answered: usize,
+    pub asked: usize,
+}
+
+impl Lookup {
+    /// Explains `address` from what is known; asks no provider.
+    pub async fn explain(&self, address: ClientAddress) -> Explanation {
+        let now = self.clock.now();
+        let answers = self.kept_answers(address).await;
+        let (indicators, score) = self.score(address, &answers, now);
+        let published = self.publisher.current();
+        let found = published
+            .as_ref()
+            .and_then(|images| images.find(address, now));
+        let verdict = match &found {
+            Some(found) => verdict_of(found, address, Cidr::host(address), now),
+            None => by_score(self.policy, score.value, address, {
+                let top = score.top.and_then(|at| indicators.get(at));
+                top.map(|top| top.source.as_str())
+            }),
+        };
+        let mut sources = self.feed_words(address, now);
+        sources.extend(self.provider_words(address, &answers, now));
+        Explanation {
+            address,
+            action: verdict.action,
+            band: verdict.band,
+            score: verdict.score,
+            reason: verdict.reason,
+            decision_id: verdict.decision,
+            rule: found.map(|found| Rule::of(&found, address)),
+            decisions: self.decisions_on(address, now),
+            sources,
+            coverage: Coverage {
+                answered: score.coverage.answered,
+                asked: score.coverage.asked,
+            },
+        }
+    }
+
+    /// The rule that refuses `address`, if one does.
+    pub fn refusing_rule(&self, address: ClientAddress) -> Option<Rule> {
+        let published = self.publisher.current()?;
+        let found = published.find(address, self.clock.now())?;
+        let rule = Rule::of(&found, address);
+        matches!(rule.action, Action::Deny | Action::Throttle).then_some(rule)
+    }
+
+    fn decisions_on(&self, address: ClientAddress, now: UnixSeconds) -> Vec<Decision> {
+        let decisions = self.sources.decisions();
+        let speaking = decisions
+            .values()
+            .filter(|decision| decision.in_force(now) && decision.cidr.contains(address));
+        let mut speaking: Vec<_> = speaking.map(|decision| decision.as_ref().clone()).collect();
+        speaking.sort_by_key(|decision| {
+            std::cmp::Reverse((decision.rank(), decision.cidr.len(), decision.created))
+        });
+        speaking
+    }
+
+    fn feed_words(&self, address: ClientAddress, now: UnixSeconds) -> Vec<SourceWord> {
+        let feeds = self.sources.feeds();
+        let word = |hit: &super::feeds::Hit<'_>| {
+            let config = &hit.feed.config;
+            let soft = matches!(config.role, FeedRole::Score { .. });
+            SourceWord {
+                source: config.name.clone(),
+                family: config.family.clone(),
+                role: config.role.name().to_owned(),
+                score: hit.score,
+                weight: soft.then(|| hit.feed.weight.get()),
+                prefix: hit.cidr,
+                age_s: hit.feed.fetched.until(now),
+                categories: Vec::new(),
+                observed: None,
+            }
+        };
+        feeds.hits(address).iter().map(word).collect()
+    }
+
+    fn provider_words(
+        &self,
+        address: ClientAddress,
+        answers: &ByProvider,
+        now: UnixSeconds,
+    ) -> Vec<SourceWord> {
+        let word = |(gate, answer): (&std::sync::Arc<super::providers::Gate>, &Option<_>)| {
+            let answer: &super::answers::Answer = answer.as_ref()?;
+            let said = answer.said.as_ref().filter(|_| answer.counts(now))?;
+            let indicator = gate.indicator(said);
+            Some(SourceWord {
+                source: indicator.source,
+                family: indicator.family,
+                role: "provider".to_owned(),
+                score: indicator.score,
+                weight: Some(indicator.weight.get()),
+                prefix: super::answers::Key::of(address).prefix(),
+                age_s: said.fetched.until(now),
+                categories: indicator.categories,
+                observed: indicator.observed,
+            })
+        };
+        self.gates
+            .iter()
+            .zip(answers.iter())
+            .filter_map(word)
+            .collect()
+    }
+}
+
+impl Rule {
+    pub fn of(found: &Found<'_>, address: ClientAddress) -> Self {
+        let host = Cidr::host(address);
+        let verdict = verdict_of(found, address, host, UnixSeconds(0));
+        Self {
+            rank: found.rank,
+            action: verdict.action,
+            reason: found.reason.to_owned(),
+            prefix: Cidr::new(address, found.prefix_len).unwrap_or(host),
+            decision: found.decision,
+            expires: found.expires,
+        }
+    }
+}
+
+/// The verdict of an address that no image knows.
+fn by_score(policy: Policy, score: u8, address: ClientAddress, top: Option<&str>) -> Verdict {
+    let band = policy.band(score);
+    let flagged = band != Band::Clean;
+    let reason = top.filter(|_| flagged).unwrap_or("clean");
+    Verdict {
+        action: band.default_action(),
+        band,
+        score,
+        reason: reason.to_owned(),
+        decision: flagged.then(|| DecisionId::for_listing(reason, address)),
+        ttl_s: 0,
+        provisional: false,
+        rank: flagged.then_some(Rank::Score),
+        scope: Cidr::host(address),
+    }
+}

@@ -1,0 +1,232 @@
+//! Gets a feed's newest version: a file that changed, or a URL asked with conditions.
+//!
+//! Owns what is asked and when to ask again; what comes back is read by `formats` and judged by
+//! `guard`.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, ETAG, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED,
+};
+use hyper::{HeaderMap, StatusCode, Uri};
+use reputation::UnixSeconds;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::config::{Feed, FeedFormat, FeedSource};
+use crate::http::{Get, HttpClient, HttpError};
+use crate::intelligence::chance::spread;
+use crate::intelligence::retry_after::retry_after;
+use crate::secrets::{SecretError, Secrets};
+
+/// The largest list that is read, in bytes: about four million addresses.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a file is looked at.
+const FILE_POLL: Duration = Duration::from_secs(2);
+/// The first pause after a failure; it doubles up to the refresh interval.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest pause that a server's `retry-after` can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
+
+/// By what a version is recognised without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stamp {
+    File {
+        modified_s: i64,
+        modified_ns: i64,
+        size: u64,
+        inode: u64,
+    },
+    Url {
+        etag: Option<String>,
+        last_modified: Option<String>,
+    },
+}
+
+#[derive(Debug)]
+pub enum Fetched {
+    Unchanged,
+    New { body: Bytes, stamp: Stamp },
+}
+
+#[derive(Debug, Error)]
+pub enum FetchError {
+    #[error("{path} cannot be read")]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path} is larger than {MAX_BYTES} bytes")]
+    TooLarge { path: PathBuf },
+    #[error("the source cannot be reached")]
+    Http(#[from] HttpError),
+    #[error("the source answered {status}")]
+    Status {
+        status: StatusCode,
+        retry_after: Option<Duration>,
+    },
+    #[error("the source redirects, which is not followed: configure the address that it leads to")]
+    Redirect,
+    #[error("the feed's key is missing")]
+    Key(#[from] SecretError),
+    #[error("the feed's key has characters that no header may have")]
+    KeyText,
+}
+
+/// Where feeds are got from.
+#[derive(Clone)]
+pub struct Fetcher {
+    pub http: HttpClient,
+    pub secrets: std::sync::Arc<Secrets>,
+}
+
+impl Fetcher {
+    /// The newest version, unless it is the one that `seen` describes.
+    pub async fn fetch(
+        &self,
+        feed: &Feed,
+        seen: Option<&Stamp>,
+        now: UnixSeconds,
+    ) -> Result<Fetched, FetchError> {
+        match &feed.source {
+            FeedSource::File(path) => read_file(path, seen).await,
+            FeedSource::Url(uri) => self.ask(feed, uri, seen, now).await,
+        }
+    }
+
+    async fn ask(
+        &self,
+        feed: &Feed,
+        uri: &Uri,
+        seen: Option<&Stamp>,
+        now: UnixSeconds,
+    ) -> Result<Fetched, FetchError> {
+        let mut headers = conditions(seen);
+        self.add_key(feed, &mut headers)?;
+        let get = Get {
+            uri: uri.clone(),
+            headers,
+            timeout: TIMEOUT,
+            max_bytes: MAX_BYTES,
+        };
+        let answer = self.http.get(get).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Fetched::New {
+                stamp: Stamp::Url {
+                    etag: text(&answer.headers, ETAG),
+                    last_modified: text(&answer.headers, LAST_MODIFIED),
+                },
+                body: answer.body,
+            }),
+            StatusCode::NOT_MODIFIED if seen.is_some() => Ok(Fetched::Unchanged),
+            status if status.is_redirection() => Err(FetchError::Redirect),
+            status => Err(FetchError::Status {
+                status,
+                retry_after: retry_after(&answer.headers, now),
+            }),
+        }
+    }
+
+    fn add_key(&self, feed: &Feed, headers: &mut HeaderMap) -> Result<(), FetchError> {
+        let abuseipdb = feed.format == FeedFormat::AbuseIpdbJson;
+        if abuseipdb {
+            // Without it, errors come as HTML.
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        }
+        let Some(name) = &feed.key else {
+            return Ok(());
+        };
+        let key = self.secrets.get(name)?;
+        let (header, value) = if abuseipdb {
+            (
+                HeaderName::from_static("key"),
+                key.expose_secret().to_owned(),
+            )
+        } else {
+            (AUTHORIZATION, format!("Bearer {}", key.expose_secret()))
+        };
+        let mut value = HeaderValue::try_from(value).map_err(|_| FetchError::KeyText)?;
+        value.set_sensitive(true);
+        headers.insert(header, value);
+        Ok(())
+    }
+}
+
+/// When to look again after a success.
+pub fn pause(feed: &Feed) -> Duration {
+    match feed.source {
+        FeedSource::File(_) => FILE_POLL.min(feed.refresh),
+        FeedSource::Url(_) => spread(feed.refresh),
+    }
+}
+
+/// When to look again after `failures` failures in a row.
+pub fn pause_after(feed: &Feed, failures: u32, error: &FetchError) -> Duration {
+    if let FeedSource::File(_) = feed.source {
+        return pause(feed);
+    }
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+    let own = FIRST_PAUSE.saturating_mul(doubled).min(feed.refresh);
+    let asked = match error {
+        FetchError::Status { retry_after, .. } => retry_after.unwrap_or_default(),
+        _ => Duration::ZERO,
+    };
+    spread(own).max(asked.min(LONGEST_PAUSE))
+}
+
+async fn read_file(path: &Path, seen: Option<&Stamp>) -> Result<Fetched, FetchError> {
+    let unreadable = |source| FetchError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
+    let stamp = Stamp::File {
+        modified_s: metadata.mtime(),
+        modified_ns: metadata.mtime_nsec(),
+        size: metadata.size(),
+        inode: metadata.ino(),
+    };
+    if seen == Some(&stamp) {
+        return Ok(Fetched::Unchanged);
+    }
+    if usize::try_from(metadata.size()).map_or(true, |size| size > MAX_BYTES) {
+        return Err(FetchError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    let body = tokio::fs::read(path).await.map_err(unreadable)?;
+    Ok(Fetched::New {
+        body: Bytes::from(body),
+        stamp,
+    })
+}
+
+fn conditions(seen: Option<&Stamp>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(Stamp::Url {
+        etag,
+        last_modified,
+    }) = seen
+    {
+        let mut add = |name: HeaderName, value: &Option<String>| {
+            let value = value
+                .as_ref()
+                .and_then(|text| HeaderValue::from_str(text).ok());
+            value.map(|value| headers.insert(name, value))
+        };
+        add(IF_NONE_MATCH, etag);
+        add(IF_MODIFIED_SINCE, last_modified);
+    }
+    headers
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}

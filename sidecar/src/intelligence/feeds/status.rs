@@ -1,0 +1,77 @@
+//! What an operator is told about a feed.
+
+use reputation::UnixSeconds;
+use serde::{Deserialize, Serialize};
+
+use super::formats::LineFault;
+use super::guard::Dropped;
+use crate::config::{Feed, FeedSource};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FeedStatus {
+    pub name: String,
+    pub family: String,
+    /// `score`, `block` or `allow`.
+    pub role: String,
+    pub format: String,
+    /// The path, or the URL without its query.
+    pub source: String,
+    /// Entries in force.
+    pub entries: usize,
+    /// Unreadable lines of the version in force.
+    pub skipped: usize,
+    /// The first few of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<LineFault>,
+    /// What the guard took out.
+    pub dropped: Dropped,
+    /// When the source last gave a good version, or confirmed the one in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<UnixSeconds>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_s: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Whether a newer version waits for `portcullis feeds release`.
+    pub held: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_because: Option<String>,
+}
+
+impl FeedStatus {
+    pub fn new(feed: &Feed) -> Self {
+        Self {
+            name: feed.name.clone(),
+            family: feed.family.clone(),
+            role: feed.role.name().to_owned(),
+            format: feed.format.name().to_owned(),
+            source: place(&feed.source),
+            entries: 0,
+            skipped: 0,
+            faults: Vec::new(),
+            dropped: Dropped::default(),
+            last_success: None,
+            age_s: None,
+            last_error: None,
+            held: false,
+            held_because: None,
+        }
+    }
+}
+
+/// Where a feed comes from, without what may be a key in a query.
+pub fn place(source: &FeedSource) -> String {
+    match source {
+        FeedSource::File(path) => path.display().to_string(),
+        FeedSource::Url(uri) => {
+            let scheme = uri.scheme_str().unwrap_or("http");
+            let host = uri.host().unwrap_or_default();
+            let port = uri.port_u16().map(|port| format!(":{port}"));
+            format!(
+                "{scheme}://{host}{}{}",
+                port.unwrap_or_default(),
+                uri.path()
+            )
+        }
+    }
+}

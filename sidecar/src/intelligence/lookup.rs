@@ -1,0 +1,342 @@
+//! The answer to "what about this address?": from the images as the filter reads them, then from what
+//! providers answered before, then by asking them, for as long as the caller waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reputation::lookup::Found;
+use reputation::score::{Indicator, Score, combine};
+use reputation::set::Basis;
+use reputation::{Band, Cidr, ClientAddress, DecisionId, Policy, Rank, UnixSeconds, Verdict};
+
+use super::answers::{Answers, ByProvider, Key};
+use super::flight::{Boarded, Flight, Flights};
+use super::providers::{Asked, Gate};
+use super::recent::RecentlyClean;
+use super::sources::Sources;
+use crate::clock::Clock;
+use crate::snapshot::{Published, Publisher};
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// The longest that an answer may be kept, in seconds.
+const LONGEST_TTL: u32 = 3600;
+/// How long to keep an answer that lacks a provider's word, or rests on a stale one.
+const SHORT_TTL: u32 = 30;
+
+pub struct Lookup {
+    pub sources: Arc<Sources>,
+    pub publisher: Publisher,
+    pub gates: Vec<Arc<Gate>>,
+    pub recent: Arc<RecentlyClean>,
+    pub clock: Arc<dyn Clock>,
+    pub policy: Policy,
+    answers: Arc<Answers>,
+    flights: Flights<Key, ByProvider>,
+}
+
+/// How long a weighed answer lives.
+#[derive(Debug, Clone, Copy)]
+enum Life {
+    Final { ttl_s: u32 },
+    Provisional,
+}
+
+/// What the providers' answers allow.
+struct Standing {
+    /// A provider that can be asked has no answer that counts.
+    missing: bool,
+    /// A provider that can be asked has none that is fresh.
+    due: bool,
+}
+
+impl Lookup {
+    pub fn new(
+        sources: Arc<Sources>,
+        publisher: Publisher,
+        gates: Vec<Arc<Gate>>,
+        recent: Arc<RecentlyClean>,
+        clock: Arc<dyn Clock>,
+        policy: Policy,
+        (store, metrics): (Arc<dyn Store>, Arc<Metrics>),
+    ) -> Self {
+        Self {
+            sources,
+            publisher,
+            gates,
+            recent,
+            clock,
+            policy,
+            answers: Arc::new(Answers::new(store, metrics)),
+            flights: Flights::default(),
+        }
+    }
+
+    /// The verdict within `wait`: a provisional one if a provider is still being asked by then.
+    pub async fn verdict(&self, address: ClientAddress, prefix: u8, wait: Duration) -> Verdict {
+        let now = self.clock.now();
+        let published = self.publisher.current();
+        if let Some(found) = published
+            .as_ref()
+            .and_then(|images| images.find(address, now))
+        {
+            let scope = self.scope(
+                published.as_deref(),
+                address,
+                prefix,
+                Some(found.prefix_len),
+            );
+            return verdict_of(&found, address, scope, now);
+        }
+        let (answers, life) = self.ask(address, wait, now).await;
+        let scope = self.scope(published.as_deref(), address, prefix, None);
+        let verdict = self.weigh(address, scope, &answers, life);
+        if verdict.band == Band::Clean && !verdict.provisional {
+            self.recent.note(address);
+        }
+        verdict
+    }
+
+    /// What is known without asking anybody.
+    pub fn known(&self, address: ClientAddress) -> Option<Verdict> {
+        let now = self.clock.now();
+        let host = Cidr::host(address);
+        let published = self.publisher.current();
+        if let Some(found) = published
+            .as_ref()
+            .and_then(|images| images.find(address, now))
+        {
+            return Some(verdict_of(&found, address, host, now));
+        }
+        let answers = self
+            .answers
+            .remembered(Key::of(address))
+            .unwrap_or_default();
+        let said = answers
+            .iter()
+            .flatten()
+            .any(|answer| answer.counts(now) && answer.said.is_some());
+        let known = said || !self.sources.feeds().indicators(address).is_empty();
+        let life = Life::Final { ttl_s: SHORT_TTL };
+        known.then(|| self.weigh(address, host, &answers, life))
+    }
+
+    /// The providers' answers that are kept, without asking anybody.
+    pub async fn kept_answers(&self, address: ClientAddress) -> ByProvider {
+        let now = self.clock.now();
+        self.answers.get(Key::of(address), &self.gates, now).await
+    }
+
+    /// What the soft feeds and the providers say of `address`, and their score.
+    pub fn score(
+        &self,
+        address: ClientAddress,
+        answers: &ByProvider,
+        now: UnixSeconds,
+    ) -> (Vec<Indicator>, Score) {
+        let feeds = self.sources.feeds();
+        let mut indicators = feeds.indicators(address);
+        for (gate, answer) in self.gates.iter().zip(answers.iter()) {
+            let counting = answer.as_ref().filter(|answer| answer.counts(now));
+            let said = counting.and_then(|answer| answer.said.as_ref());
+            indicators.extend(said.map(|said| gate.indicator(said)));
+        }
+        let score = combine(&indicators, feeds.soft_feeds() + self.gates.len());
+        (indicators, score)
+    }
+
+    async fn ask(
+        &self,
+        address: ClientAddress,
+        wait: Duration,
+        now: UnixSeconds,
+    ) -> (ByProvider, Life) {
+        if !self.gates.iter().any(|gate| gate.may_ask_about(address)) {
+            let ttl_s = LONGEST_TTL;
+            return (ByProvider::default(), Life::Final { ttl_s });
+        }
+        let key = Key::of(address);
+        let answers = self.answers.get(key, &self.gates, now).await;
+        let standing = self.standing(&answers, now);
+        if !standing.due {
+            let life = self.life(&answers, now);
+            return (answers, life);
+        }
+        let flight = match self.board(key, address) {
+            Boarded::Landed(answers) => {
+                let life = self.life(&answers, now);
+                return (answers, life);
+            }
+            Boarded::Full => None,
+            Boarded::Aloft(flight) => Some(flight),
+        };
+        if !standing.missing {
+            return (answers, Life::Final { ttl_s: SHORT_TTL });
+        }
+        match landed_within(flight, wait).await {
+            Some(answers) => {
+                let life = self.life(&answers, now);
+                (answers, life)
+            }
+            None => (answers, Life::Provisional),
+        }
+    }
+
+    fn board(&self, key: Key, address: ClientAddress) -> Boarded<ByProvider> {
+        let now = self.clock.now();
+        let landed = || {
+            let answers = self.answers.remembered(key)?;
+            (!self.standing(&answers, now).due).then_some(answers)
+        };
+        self.flights.board(key, landed, || {
+            let (answers, gates) = (Arc::clone(&self.answers), self.gates.clone());
+            let clock = Arc::clone(&self.clock);
+            let kept = answers.remembered(key).unwrap_or_default();
+            async move {
+                let asked = ask_due(&gates, &kept, address, now).await;
+                answers.put(key, &gates, asked, clock.now()).await
+            }
+        })
+    }
+
+    fn standing(&self, answers: &ByProvider, now: UnixSeconds) -> Standing {
+        let mut standing = Standing {
+            missing: false,
+            due: false,
+        };
+        for (at, gate) in self.gates.iter().enumerate() {
+            let answer = answers.get(at).and_then(Option::as_ref);
+            if answer.is_some_and(|answer| answer.is_fresh(now)) || !gate.is_open() {
+                continue;
+            }
+            standing.due = true;
+            standing.missing |= !answer.is_some_and(|answer| answer.counts(now));
+        }
+        standing
+    }
+
+    fn life(&self, answers: &ByProvider, now: UnixSeconds) -> Life {
+        let each = (0..self.gates.len()).map(|at| {
+            let answer = answers.get(at).and_then(Option::as_ref);
+            answer.map_or(SHORT_TTL, |answer| answer.fresh_for(now))
+        });
+        let ttl_s = each.min().unwrap_or(LONGEST_TTL);
+        Life::Final {
+            ttl_s: ttl_s.clamp(SHORT_TTL, LONGEST_TTL),
+        }
+    }
+
+    fn weigh(
+        &self,
+        address: ClientAddress,
+        scope: Cidr,
+        answers: &ByProvider,
+        life: Life,
+    ) -> Verdict {
+        let (indicators, score) = self.score(address, answers, self.clock.now());
+        let band = self.policy.band(score.value);
+        let top = score.top.and_then(|at| indicators.get(at));
+        let (ttl_s, provisional) = match life {
+            Life::Final { ttl_s } => (ttl_s, false),
+            Life::Provisional => (Verdict::PROVISIONAL_TTL_S, true),
+        };
+        let flagged = band != Band::Clean;
+        let reason = match top {
+            Some(top) if flagged => top.source.as_str(),
+            _ if provisional => "unknown",
+            _ => "clean",
+        };
+        Verdict {
+            action: band.default_action(),
+            band,
+            score: score.value,
+            reason: reason.to_owned(),
+            decision: flagged.then(|| DecisionId::for_listing(reason, address)),
+            ttl_s,
+            provisional,
+            rank: flagged.then_some(Rank::Score),
+            scope,
+        }
+    }
+
+    /// For which addresses a verdict holds: the client's network as the filter asks for it, unless
+    /// something tells its addresses apart.
+    fn scope(
+        &self,
+        published: Option<&Published>,
+        address: ClientAddress,
+        prefix: u8,
+        found: Option<u8>,
+    ) -> Cidr {
+        let host = Cidr::host(address);
+        let network = match address {
+            ClientAddress::V4(_) => None,
+            ClientAddress::V6(_) => Cidr::new(address, prefix),
+        };
+        let Some(network) = network.filter(|network| network.len() > 0) else {
+            return host;
+        };
+        let split = found.is_some_and(|len| len > network.len())
+            || published.is_some_and(|images| images.splits(network))
+            || self.sources.feeds().splits(network);
+        if split { host } else { network }
+    }
+}
+
+/// The verdict that an image's entry is.
+pub fn verdict_of(
+    found: &Found<'_>,
+    address: ClientAddress,
+    scope: Cidr,
+    now: UnixSeconds,
+) -> Verdict {
+    let action = match found.basis {
+        Basis::Action(action) => action,
+        Basis::Band(band) => band.default_action(),
+    };
+    let listing =
+        || (found.band != Band::Clean).then(|| DecisionId::for_listing(found.reason, address));
+    let lasts = found
+        .expires
+        .map_or(LONGEST_TTL, |expires| now.until(expires));
+    Verdict {
+        action,
+        band: found.band,
+        score: found.score,
+        reason: found.reason.to_owned(),
+        decision: found.decision.or_else(listing),
+        ttl_s: lasts.min(LONGEST_TTL),
+        provisional: false,
+        rank: Some(found.rank),
+        scope,
+    }
+}
+
+async fn landed_within(flight: Option<Flight<ByProvider>>, wait: Duration) -> Option<ByProvider> {
+    let landed = tokio::time::timeout(wait, flight?.landed());
+    landed.await.ok().flatten()
+}
+
+/// Asks those that have no fresh answer, all at once: one slow provider does not delay another.
+async fn ask_due(
+    gates: &[Arc<Gate>],
+    kept: &ByProvider,
+    address: ClientAddress,
+    now: UnixSeconds,
+) -> Vec<Asked> {
+    let ask = |(at, gate): (usize, &Arc<Gate>)| {
+        let answer = kept.get(at).and_then(Option::as_ref);
+        let fresh = answer.is_some_and(|answer| answer.is_fresh(now));
+        let gate = Arc::clone(gate);
+        (!fresh).then(|| tokio::spawn(async move { gate.ask(address).await }))
+    };
+    let running: Vec<_> = gates.iter().enumerate().map(ask).collect();
+    let mut asked = Vec::with_capacity(running.len());
+    for task in running {
+        asked.push(match task {
+            Some(task) => task.await.unwrap_or(Asked::NotAsked),
+            None => Asked::NotAsked,
+        });
+    }
+    asked
+}

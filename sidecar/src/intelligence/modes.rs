@@ -1,0 +1,82 @@
+//! The modes that the operator sets at run time: kept in the store, sent in the manifest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reputation::mode::{Mode, ModeOverride};
+use tokio::sync::Mutex;
+
+use super::sources::Sources;
+use crate::clock::Clock;
+use crate::snapshot::{Changed, Publisher};
+use crate::store::{Store, StoreError};
+
+pub struct Modes {
+    sources: Arc<Sources>,
+    store: Arc<dyn Store>,
+    publisher: Publisher,
+    clock: Arc<dyn Clock>,
+    /// One change at a time, so that store and memory agree.
+    changing: Mutex<()>,
+}
+
+impl Modes {
+    pub fn new(
+        sources: &Arc<Sources>,
+        store: &Arc<dyn Store>,
+        publisher: &Publisher,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            sources: Arc::clone(sources),
+            store: Arc::clone(store),
+            publisher: publisher.clone(),
+            clock: Arc::clone(clock),
+            changing: Mutex::new(()),
+        }
+    }
+
+    pub fn in_force(&self) -> Vec<ModeOverride> {
+        let now = self.clock.now();
+        let modes = self.sources.modes();
+        modes
+            .iter()
+            .filter(|mode| mode.in_force(now))
+            .cloned()
+            .collect()
+    }
+
+    /// Sets `mode` for `route` or for all, in place of what was set for the same before.
+    pub async fn set(
+        &self,
+        mode: Mode,
+        route: Option<String>,
+        ttl: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        let _one = self.changing.lock().await;
+        let seconds = ttl.map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
+        let until = seconds.map(|seconds| self.clock.now().plus(seconds));
+        let mode = ModeOverride { mode, route, until };
+        let mut modes = self.in_force();
+        modes.retain(|other| other.route != mode.route);
+        tracing::info!(mode = mode.mode.name(), route = ?mode.route, until = ?mode.until, "mode set");
+        modes.push(mode);
+        self.replace(modes).await
+    }
+
+    /// Takes back what was set for `route`; without one, everything.
+    pub async fn clear(&self, route: Option<&str>) -> Result<(), StoreError> {
+        let _one = self.changing.lock().await;
+        tracing::info!(?route, "modes taken back");
+        let mut modes = self.in_force();
+        modes.retain(|mode| route.is_some_and(|route| mode.route.as_deref() != Some(route)));
+        self.replace(modes).await
+    }
+
+    async fn replace(&self, modes: Vec<ModeOverride>) -> Result<(), StoreError> {
+        self.store.put_modes(&modes).await?;
+        self.sources.set_modes(modes);
+        self.publisher.publish(Changed::Words).await;
+        Ok(())
+    }
+}

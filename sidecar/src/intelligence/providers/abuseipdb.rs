@@ -1,0 +1,237 @@
+//! AbuseIPDB's check endpoint. Read leniently: nearly every field may be missing or null, and only the
+//! score is needed.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper::header::{ACCEPT, HeaderName, HeaderValue};
+use hyper::{HeaderMap, StatusCode, Uri};
+use reputation::{ClientAddress, UnixSeconds};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::{Limits, Outcome, Provider, Reply, Word};
+use crate::http::{Answer, Get, HttpClient};
+use crate::intelligence::retry_after::retry_after;
+use crate::telemetry::chain;
+
+/// An answer has about 500 bytes; without `verbose` it never has more than a few thousand.
+const MAX_BYTES: usize = 256 * 1024;
+/// How much of an error's text is kept.
+const DETAIL: usize = 200;
+
+pub struct AbuseIpdb {
+    base_url: Uri,
+    timeout: Duration,
+    max_age_days: u16,
+    http: HttpClient,
+}
+
+impl AbuseIpdb {
+    pub fn new(provider: &crate::config::Provider, http: HttpClient) -> Self {
+        Self {
+            base_url: provider.base_url.clone(),
+            timeout: provider.timeout,
+            max_age_days: provider.max_age_days,
+            http,
+        }
+    }
+
+    fn question(&self, address: ClientAddress, key: &SecretString) -> Result<Get, String> {
+        let encoded = address.to_string().replace(':', "%3A");
+        let (base, days) = (&self.base_url, self.max_age_days);
+        let uri = format!("{base}check?ipAddress={encoded}&maxAgeInDays={days}");
+        let uri = Uri::try_from(uri).map_err(|error| error.to_string())?;
+        // The error of a header's value may quote it, so it is not kept.
+        let mut key = HeaderValue::from_str(key.expose_secret())
+            .map_err(|_| "the key has characters that no header may have".to_owned())?;
+        key.set_sensitive(true);
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("key"), key);
+        // Without it, errors come as HTML.
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        Ok(Get {
+            uri,
+            headers,
+            timeout: self.timeout,
+            max_bytes: MAX_BYTES,
+        })
+    }
+}
+
+#[async_trait]
+impl Provider for AbuseIpdb {
+    async fn check(&self, address: ClientAddress, key: &SecretString, now: UnixSeconds) -> Reply {
+        let unasked = |outcome| Reply {
+            outcome,
+            limits: Limits::default(),
+        };
+        let get = match self.question(address, key) {
+            Ok(get) => get,
+            Err(why) => return unasked(Outcome::KeyRefused(why)),
+        };
+        match self.http.get(get).await {
+            Ok(answer) => Reply {
+                outcome: read(&answer),
+                limits: limits(&answer.headers, now),
+            },
+            Err(error) => unasked(Outcome::Unavailable(chain(&error))),
+        }
+    }
+}
+
+fn read(answer: &Answer) -> Outcome {
+    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    let detail = || detail(answer.status, body.as_ref());
+    match answer.status {
+        StatusCode::OK => body.as_ref().map_or_else(
+            || Outcome::Malformed("the answer is not JSON".to_owned()),
+            read_word,
+        ),
+        StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
+            Outcome::KeyRefused(detail())
+        }
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => {
+            Outcome::BadQuestion(detail())
+        }
+        StatusCode::TOO_MANY_REQUESTS => Outcome::QuotaUsed(detail()),
+        status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
+            Outcome::Unavailable(detail())
+        }
+        _ => Outcome::Malformed(detail()),
+    }
+}
+
+fn read_word(body: &Value) -> Outcome {
+    let Some(data) = body.get("data").filter(|data| data.is_object()) else {
+        return Outcome::Malformed("the answer has no data".to_owned());
+    };
+    let Some(score) = data.get("abuseConfidenceScore").and_then(score) else {
+        return Outcome::Malformed("the answer has no score from 0 to 100".to_owned());
+    };
+    let flag = |field: &str| data.get(field).and_then(Value::as_bool) == Some(true);
+    let flags = [("isTor", "tor"), ("isWhitelisted", "whitelisted")];
+    let flags = flags.into_iter().filter(|(field, _)| flag(field));
+    let last_report = data.get("lastReportedAt").and_then(Value::as_str);
+    Outcome::Said(Word {
+        score,
+        categories: flags.map(|(_, name)| name.to_owned()).collect(),
+        observed: last_report.and_then(moment),
+    })
+}
+
+fn score(value: &Value) -> Option<u8> {
+    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+    u8::try_from(number).ok().filter(|score| *score <= 100)
+}
+
+fn moment(text: &str) -> Option<UnixSeconds> {
+    let timestamp: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(timestamp.as_second())
+        .ok()
+        .map(UnixSeconds::from_secs)
+}
+
+/// The provider's own words on what went wrong, else the status.
+fn detail(status: StatusCode, body: Option<&Value>) -> String {
+    let said = body.and_then(|body| body.get("errors")?.get(0)?.get("detail")?.as_str());
+    let said = said.map(|said| said.chars().take(DETAIL).collect::<String>());
+    said.map_or_else(|| status.to_string(), |said| format!("{status}: {said}"))
+}
+
+fn limits(headers: &HeaderMap, now: UnixSeconds) -> Limits {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let small = |name: &str| number(name).and_then(|number| u32::try_from(number).ok());
+    Limits {
+        limit: small("x-ratelimit-limit"),
+        remaining: small("x-ratelimit-remaining"),
+        reset: number("x-ratelimit-reset").map(UnixSeconds::from_secs),
+        retry_after: retry_after(headers, now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::body::Bytes;
+
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Outcome {
+        read(&Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        })
+    }
+
+    #[test]
+    fn a_reported_address_has_its_score_and_when_it_was_last_seen() {
+        let body = r#"{"data":{"ipAddress":"203.0.113.45","isPublic":true,"ipVersion":4,
+            "isWhitelisted":null,"abuseConfidenceScore":87,"countryCode":"NL","isTor":true,
+            "totalReports":134,"lastReportedAt":"2026-11-20T08:14:03+00:00"}}"#;
+        let said = Outcome::Said(Word {
+            score: 87,
+            categories: vec!["tor".to_owned()],
+            observed: Some(UnixSeconds(1_795_162_443)),
+        });
+        assert_eq!(answer(200, body), said);
+    }
+
+    #[test]
+    fn every_field_but_the_score_may_be_missing_or_null_or_of_another_type() {
+        for body in [
+            r#"{"data":{"abuseConfidenceScore":0}}"#,
+            r#"{"data":{"abuseConfidenceScore":0,"lastReportedAt":null,"isTor":null,"isp":null}}"#,
+            r#"{"data":{"abuseConfidenceScore":0,"lastReportedAt":"never","isTor":"no"}}"#,
+        ] {
+            assert!(
+                matches!(answer(200, body), Outcome::Said(Word { score: 0, .. })),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn rubbish_is_malformed_and_not_a_score() {
+        for body in [
+            "<html>maintenance</html>",
+            "",
+            r#"{"data":{"abuseConf"#,
+            r#"{"data":null}"#,
+            r#"{"data":[]}"#,
+            r#"{"data":{"abuseConfidenceScore":null}}"#,
+            r#"{"data":{"abuseConfidenceScore":101}}"#,
+            r#"{"data":{"abuseConfidenceScore":-1}}"#,
+            r#"{"errors":[]}"#,
+        ] {
+            assert!(matches!(answer(200, body), Outcome::Malformed(_)), "{body}");
+        }
+        assert!(matches!(answer(302, ""), Outcome::Malformed(_)));
+    }
+
+    #[test]
+    fn every_documented_status_has_its_outcome() {
+        let error = r#"{"errors":[{"detail":"Authentication failed.","status":401}]}"#;
+        assert_eq!(
+            answer(401, error),
+            Outcome::KeyRefused("401 Unauthorized: Authentication failed.".to_owned())
+        );
+        assert!(matches!(answer(402, "{}"), Outcome::KeyRefused(_)));
+        assert!(matches!(answer(422, "{}"), Outcome::BadQuestion(_)));
+        assert!(matches!(answer(429, "<html>"), Outcome::QuotaUsed(_)));
+        assert!(matches!(answer(503, "<html>"), Outcome::Unavailable(_)));
+    }
+
+    #[test]
+    fn the_limits_are_read_from_the_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ratelimit-limit", HeaderValue::from_static("1000"));
+        headers.insert("x-ratelimit-remaining", HeaderValue::from_static("0"));
+        headers.insert("x-ratelimit-reset", HeaderValue::from_static("1795305600"));
+        headers.insert("retry-after", HeaderValue::from_static("29241"));
+        let limits = limits(&headers, UnixSeconds(0));
+        assert_eq!((limits.limit, limits.remaining), (Some(1000), Some(0)));
+        assert_eq!(limits.reset, Some(UnixSeconds(1_795_305_600)));
+        assert_eq!(limits.retry_after, Some(Duration::from_secs(29_241)));
+    }
+}

@@ -1,0 +1,212 @@
+//! Whether a provider may be asked now, from what came of the calls before. Pure state: time is passed
+//! in, and nothing here ever waits.
+
+use std::time::Duration;
+
+use reputation::UnixSeconds;
+use serde::{Deserialize, Serialize};
+
+use super::{Limits, Outcome};
+use crate::clock::Day;
+use crate::intelligence::chance::spread_seconds;
+
+/// So many failures in a row close the gate.
+const FAILURES: u32 = 3;
+/// The first pause after that in seconds; it doubles up to the longest.
+const FIRST_PAUSE: u32 = 5;
+const LONGEST_PAUSE: u32 = 300;
+/// How long a refused key stays refused if it does not change, in seconds.
+const KEY_PAUSE: u32 = 3600;
+/// The longest that a provider can ask us to stay away, in seconds: a day and an hour.
+const LONGEST_ABSENCE: u32 = 25 * 3600;
+
+/// Why a provider is not asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closed {
+    /// It failed several times in a row.
+    Failing,
+    /// The day's calls are used up.
+    Quota,
+    /// Its key is missing or was refused.
+    Key,
+}
+
+#[derive(Debug, Default)]
+pub struct Availability {
+    failures: u32,
+    closed: Option<(Closed, UnixSeconds)>,
+    /// One call is out to see whether the provider is back.
+    probing: bool,
+}
+
+impl Availability {
+    /// Whether a call may go out. After a pause only one does, until it comes back.
+    pub fn admit(&mut self, now: UnixSeconds) -> Result<(), Closed> {
+        let Some((why, until)) = self.closed else {
+            return Ok(());
+        };
+        if now < until || self.probing {
+            return Err(why);
+        }
+        self.probing = true;
+        Ok(())
+    }
+
+    pub fn state(&self) -> Option<(Closed, UnixSeconds)> {
+        self.closed
+    }
+
+    pub fn close(&mut self, why: Closed, until: UnixSeconds) {
+        self.closed = Some((why, until));
+        self.probing = false;
+    }
+
+    /// The key changed: whatever was said about the old one no longer counts.
+    pub fn key_changed(&mut self) {
+        if matches!(self.closed, Some((Closed::Key | Closed::Quota, _))) {
+            *self = Self::default();
+        }
+    }
+
+    /// A call that was admitted was not made after all.
+    pub fn abandon(&mut self) {
+        self.probing = false;
+    }
+
+    pub fn learn(&mut self, outcome: &Outcome, limits: Limits, now: UnixSeconds, today: Day) {
+        match outcome {
+            Outcome::Said(_) | Outcome::BadQuestion(_) => {
+                *self = Self::default();
+                if limits.remaining == Some(0) {
+                    self.close(Closed::Quota, reset(limits, now, today));
+                }
+            }
+            Outcome::KeyRefused(_) => self.close(Closed::Key, now.plus(spread_seconds(KEY_PAUSE))),
+            Outcome::QuotaUsed(_) => self.close(Closed::Quota, reset(limits, now, today)),
+            Outcome::Unavailable(_) | Outcome::Malformed(_) => self.fail(now),
+        }
+    }
+
+    fn fail(&mut self, now: UnixSeconds) {
+        self.probing = false;
+        self.failures = self.failures.saturating_add(1);
+        let beyond = self.failures.saturating_sub(FAILURES);
+        if self.failures >= FAILURES {
+            let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(beyond.min(16)));
+            let pause = spread_seconds(pause.min(LONGEST_PAUSE));
+            self.close(Closed::Failing, now.plus(pause));
+        }
+    }
+}
+
+/// When a provider whose quota is used up can be asked again.
+fn reset(limits: Limits, now: UnixSeconds, today: Day) -> UnixSeconds {
+    let latest = now.plus(LONGEST_ABSENCE);
+    let said = limits.reset.filter(|reset| *reset > now);
+    let after =
+        |pause: Duration| now.plus(u32::try_from(pause.as_secs()).unwrap_or(u32::MAX).max(1));
+    let said = said.or_else(|| limits.retry_after.map(after));
+    said.unwrap_or_else(|| today.end()).min(latest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::intelligence::providers::Word;
+
+    fn noon() -> ManualClock {
+        ManualClock::at(UnixSeconds(86_400 * 20_000 + 43_200))
+    }
+
+    fn learn(
+        availability: &mut Availability,
+        clock: &ManualClock,
+        outcome: Outcome,
+        limits: Limits,
+    ) {
+        availability.learn(&outcome, limits, clock.now(), clock.today());
+    }
+
+    fn word() -> Outcome {
+        Outcome::Said(Word {
+            score: 0,
+            categories: Vec::new(),
+            observed: None,
+        })
+    }
+
+    #[test]
+    fn three_failures_in_a_row_close_it_and_one_probe_opens_it() {
+        let (clock, mut availability) = (noon(), Availability::default());
+        for _ in 0..3 {
+            assert_eq!(availability.admit(clock.now()), Ok(()));
+            let failed = Outcome::Unavailable(String::new());
+            learn(&mut availability, &clock, failed, Limits::default());
+        }
+        assert_eq!(availability.admit(clock.now()), Err(Closed::Failing));
+        clock.advance(6);
+        assert_eq!(availability.admit(clock.now()), Ok(()), "one probe");
+        assert_eq!(
+            availability.admit(clock.now()),
+            Err(Closed::Failing),
+            "only one"
+        );
+        learn(&mut availability, &clock, word(), Limits::default());
+        assert_eq!(availability.admit(clock.now()), Ok(()));
+        assert_eq!(availability.admit(clock.now()), Ok(()));
+    }
+
+    #[test]
+    fn a_used_up_day_lasts_until_the_reset_the_pause_or_midnight() {
+        let clock = noon();
+        let now = clock.now();
+        let cases = [
+            (Some(now.plus(100)), Some(5), 100),
+            (None, Some(50), 50),
+            (None, None, 43_200),
+            (Some(now.plus(1_000_000)), None, LONGEST_ABSENCE),
+        ];
+        for (reset, pause, expected) in cases {
+            let limits = Limits {
+                reset,
+                retry_after: pause.map(Duration::from_secs),
+                ..Limits::default()
+            };
+            let mut availability = Availability::default();
+            learn(
+                &mut availability,
+                &clock,
+                Outcome::QuotaUsed(String::new()),
+                limits,
+            );
+            assert_eq!(
+                availability.state(),
+                Some((Closed::Quota, now.plus(expected)))
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_permitted_call_closes_it_without_waiting_for_a_refusal() {
+        let (clock, mut availability) = (noon(), Availability::default());
+        let limits = Limits {
+            remaining: Some(0),
+            ..Limits::default()
+        };
+        learn(&mut availability, &clock, word(), limits);
+        assert_eq!(availability.admit(clock.now()), Err(Closed::Quota));
+    }
+
+    #[test]
+    fn a_refused_key_is_tried_again_when_it_changes() {
+        let (clock, mut availability) = (noon(), Availability::default());
+        let refused = Outcome::KeyRefused(String::new());
+        learn(&mut availability, &clock, refused, Limits::default());
+        clock.advance(600);
+        assert_eq!(availability.admit(clock.now()), Err(Closed::Key));
+        availability.key_changed();
+        assert_eq!(availability.admit(clock.now()), Ok(()));
+    }
+}

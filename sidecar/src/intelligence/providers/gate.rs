@@ -1,0 +1,305 @@
+//! The gate before a provider: asks it only about public addresses, only within the day's quota, only
+//! while it works, and only with a key.
+//!
+//! A call is booked in the store before it goes out, so that neither a crash nor a restart refills the
+//! quota.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use reputation::score::{Indicator, Weight};
+use reputation::{ClientAddress, UnixSeconds, special};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::availability::{Availability, Closed};
+use super::{Limits, Outcome, Provider, Word};
+use crate::clock::Clock;
+use crate::config::SecretName;
+use crate::secrets::Secrets;
+use crate::store::{Store, StoredVerdict};
+use crate::telemetry::{Metrics, chain};
+
+/// How long after a missing key it is looked for again, in seconds.
+const KEY_LOOK: u32 = 10;
+/// How long an address is left alone, in seconds, after the provider failed to answer for it, and after
+/// it said that it never will.
+const FAILURE_PAUSE: u32 = 60;
+const BAD_QUESTION_PAUSE: u32 = 86_400;
+
+pub struct Gate {
+    name: &'static str,
+    provider: Box<dyn Provider>,
+    key: SecretName,
+    weight: Weight,
+    daily_quota: u32,
+    needs: GateNeeds,
+    state: Mutex<State>,
+}
+
+#[derive(Clone)]
+pub struct GateNeeds {
+    pub store: Arc<dyn Store>,
+    pub secrets: Arc<Secrets>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    /// For tests: asks about special-purpose addresses too.
+    pub permit_special: bool,
+}
+
+#[derive(Default)]
+struct State {
+    availability: Availability,
+    last_key: Option<SecretString>,
+    last_error: Option<String>,
+    last_success: Option<UnixSeconds>,
+    /// As the provider or our own book last said.
+    remaining: Option<u32>,
+    limit: Option<u32>,
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    Said(Word),
+    /// It was asked and gave no word; asking again is pointless for so many seconds.
+    Silent {
+        for_s: u32,
+    },
+    /// It was not asked.
+    NotAsked,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProviderStatus {
+    pub name: String,
+    /// Whether a call would go out now.
+    pub available: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_until: Option<UnixSeconds>,
+    pub daily_quota: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<UnixSeconds>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+impl Gate {
+    pub fn new(
+        config: &crate::config::Provider,
+        provider: Box<dyn Provider>,
+        needs: GateNeeds,
+    ) -> Self {
+        Self {
+            name: config.kind.name(),
+            provider,
+            key: config.key.clone(),
+            weight: config.weight,
+            daily_quota: config.daily_quota,
+            needs,
+            state: Mutex::default(),
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn may_ask_about(&self, address: ClientAddress) -> bool {
+        self.needs.permit_special || special::is_public(address)
+    }
+
+    /// Whether a call about anything could go out now.
+    pub fn is_open(&self) -> bool {
+        let closed = self.state().availability.state();
+        closed.is_none_or(|(why, until)| self.needs.clock.now() >= until || why == Closed::Key)
+    }
+
+    pub fn indicator(&self, said: &StoredVerdict) -> Indicator {
+        Indicator {
+            source: self.name.to_owned(),
+            family: self.name.to_owned(),
+            score: said.score,
+            weight: self.weight,
+            categories: said.categories.clone(),
+            observed: said.observed,
+            expires: Some(said.expires),
+        }
+    }
+
+    /// Asks, if that is permitted. Takes as long as the provider's timeout.
+    pub async fn ask(&self, address: ClientAddress) -> Asked {
+        if !self.may_ask_about(address) {
+            return Asked::NotAsked;
+        }
+        let Some(key) = self.admit() else {
+            return Asked::NotAsked;
+        };
+        if !self.book().await {
+            return Asked::NotAsked;
+        }
+        let began = Instant::now();
+        let now = self.needs.clock.now();
+        let reply = self.provider.check(address, &key, now).await;
+        let took = began.elapsed();
+        self.learn(&reply.outcome, reply.limits, took).await;
+        match reply.outcome {
+            Outcome::Said(word) => Asked::Said(word),
+            Outcome::BadQuestion(_) => Asked::Silent {
+                for_s: BAD_QUESTION_PAUSE,
+            },
+            _ => Asked::Silent {
+                for_s: FAILURE_PAUSE,
+            },
+        }
+    }
+
+    pub fn status(&self) -> ProviderStatus {
+        let state = self.state();
+        let now = self.needs.clock.now();
+        let closed = state.availability.state().filter(|(_, until)| now < *until);
+        ProviderStatus {
+            name: self.name.to_owned(),
+            available: closed.is_none(),
+            closed: closed.map(|(why, _)| why),
+            closed_until: closed.map(|(_, until)| until),
+            daily_quota: state
+                .limit
+                .map_or(self.daily_quota, |said| said.min(self.daily_quota)),
+            remaining: state.remaining,
+            last_success: state.last_success,
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    /// The key to ask with, if a call may go out.
+    fn admit(&self) -> Option<SecretString> {
+        let now = self.needs.clock.now();
+        let key = self.needs.secrets.get(&self.key);
+        let mut state = self.state();
+        match key {
+            Ok(key) => {
+                state.note_key(&key);
+                state.availability.admit(now).ok().map(|()| key)
+            }
+            Err(error) => {
+                if state.availability.admit(now).is_ok() {
+                    let why = chain(&error);
+                    tracing::error!(provider = self.name, why, "the provider cannot be asked");
+                    state.availability.close(Closed::Key, now.plus(KEY_LOOK));
+                    state.last_error = Some(why);
+                }
+                None
+            }
+        }
+    }
+
+    /// Books one call for today. Without a book nobody is asked: a quota that is not counted is lost.
+    async fn book(&self) -> bool {
+        let today = self.needs.clock.today();
+        let booked = self.needs.store.add_quota(self.name, today).await;
+        let mut state = self.state();
+        match booked {
+            Ok(used) if used <= self.daily_quota => {
+                state.remaining = Some(self.daily_quota - used);
+                self.needs.metrics.provider_quota(
+                    self.name,
+                    self.daily_quota,
+                    self.daily_quota - used,
+                );
+                true
+            }
+            Ok(_used_up) => {
+                state.remaining = Some(0);
+                state.availability.close(Closed::Quota, today.end());
+                tracing::warn!(provider = self.name, "the day's calls are used up");
+                false
+            }
+            Err(error) => {
+                state.availability.abandon();
+                let why = chain(&error);
+                tracing::error!(provider = self.name, why, "the call cannot be booked");
+                state.last_error = Some(why);
+                false
+            }
+        }
+    }
+
+    async fn learn(&self, outcome: &Outcome, limits: Limits, took: Duration) {
+        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
+        let metrics = &self.needs.metrics;
+        metrics.provider_request(self.name, outcome.name(), took);
+        self.state().learn(self.name, outcome, limits, now, today);
+        if let (Some(limit), Some(remaining)) = (limits.limit, limits.remaining) {
+            metrics.provider_quota(self.name, limit, remaining);
+            let used = limit.saturating_sub(remaining);
+            let raised = self.needs.store.raise_quota(self.name, today, used).await;
+            if let Err(error) = raised {
+                tracing::warn!(
+                    provider = self.name,
+                    error = chain(&error),
+                    "quota not kept"
+                );
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn note_key(&mut self, key: &SecretString) {
+        let same = |last: &SecretString| last.expose_secret() == key.expose_secret();
+        let found_again =
+            matches!(self.availability.state(), Some((Closed::Key, _))) && self.last_key.is_none();
+        if found_again || self.last_key.as_ref().is_some_and(|last| !same(last)) {
+            self.availability.key_changed();
+        }
+        self.last_key = Some(key.clone());
+    }
+
+    fn learn(
+        &mut self,
+        name: &str,
+        outcome: &Outcome,
+        limits: Limits,
+        now: UnixSeconds,
+        today: crate::clock::Day,
+    ) {
+        let was_closed = self.availability.state().is_some();
+        self.availability.learn(outcome, limits, now, today);
+        self.remaining = limits.remaining.or(self.remaining);
+        self.limit = limits.limit.or(self.limit);
+        let (why, alarm) = match outcome {
+            Outcome::Said(_) => {
+                self.last_success = Some(now);
+                self.last_error = None;
+                return;
+            }
+            Outcome::KeyRefused(why) => (why, true),
+            Outcome::BadQuestion(why)
+            | Outcome::QuotaUsed(why)
+            | Outcome::Unavailable(why)
+            | Outcome::Malformed(why) => (why, false),
+        };
+        self.last_error = Some(why.clone());
+        let outcome = outcome.name();
+        if alarm {
+            tracing::error!(
+                provider = name,
+                outcome,
+                why,
+                "the provider refuses our key: \
+                it is not asked until the secret changes, or for an hour"
+            );
+        } else if !was_closed {
+            tracing::warn!(provider = name, outcome, why, "the provider gave no word");
+        }
+    }
+}

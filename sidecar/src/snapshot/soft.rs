@@ -1,0 +1,157 @@
+//! The soft feeds' scores, combined once per prefix: an address that stands on several lists gets one
+//! entry that says what they say together.
+//!
+//! A sweep over all prefixes in order: whatever covers a prefix is open on a stack when it is reached,
+//! so each prefix knows every list that speaks of it. Adding a list never lowers a score, so a longer
+//! prefix never hides a worse shorter one.
+
+use std::collections::HashMap;
+
+use reputation::set::{Basis, Class};
+use reputation::{Band, Cidr, Policy, Rank, score};
+
+use super::compile::{Catalogue, Mark};
+use crate::config::FeedRole;
+use crate::intelligence::feeds::{FeedsView, LoadedFeed};
+use crate::intelligence::prefixes::{Bits, Entry, PrefixMapBuilder};
+
+/// Which soft feed says what, ascending by feed, each at most once.
+type Said = Vec<Word>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Word {
+    feed: usize,
+    score: u8,
+}
+
+/// Scores sets of words, each different set once.
+struct Scorer<'a> {
+    feeds: &'a [&'a LoadedFeed],
+    policy: Policy,
+    catalogue: &'a mut Catalogue,
+    known: HashMap<Said, Option<Mark>>,
+}
+
+/// A prefix that is still open in the sweep.
+struct Open<N> {
+    last: N,
+    said: Said,
+}
+
+/// Adds what the soft feeds together hold to be suspicious or worse.
+pub fn combine_into(
+    feeds: &FeedsView,
+    policy: Policy,
+    catalogue: &mut Catalogue,
+    entries: &mut PrefixMapBuilder<Mark>,
+) {
+    let soft: Vec<_> = feeds
+        .loaded()
+        .filter(|feed| matches!(feed.config.role, FeedRole::Score { .. }))
+        .collect();
+    let mut scorer = Scorer {
+        feeds: &soft,
+        policy,
+        catalogue,
+        known: HashMap::new(),
+    };
+    let v4 = words(&soft, |feed| feed.listing.v4());
+    sweep(&v4, &mut scorer, entries);
+    let v6 = words(&soft, |feed| feed.listing.v6());
+    sweep(&v6, &mut scorer, entries);
+}
+
+fn words<'a, N: Bits + 'a>(
+    feeds: &[&'a LoadedFeed],
+    family: impl Fn(&'a LoadedFeed) -> &'a [Entry<N, u8>],
+) -> Vec<Entry<N, Word>> {
+    let mut words = Vec::new();
+    for (at, feed) in feeds.iter().enumerate() {
+        words.extend(family(feed).iter().map(|entry| Entry {
+            network: entry.network,
+            len: entry.len,
+            value: Word {
+                feed: at,
+                score: entry.value,
+            },
+        }));
+    }
+    words.sort_unstable();
+    words
+}
+
+fn sweep<N: Bits>(
+    words: &[Entry<N, Word>],
+    scorer: &mut Scorer<'_>,
+    entries: &mut PrefixMapBuilder<Mark>,
+) {
+    let mut open: Vec<Open<N>> = Vec::new();
+    let mut said = Said::new();
+    for group in words.chunk_by(|one, other| (one.network, one.len) == (other.network, other.len)) {
+        let Some(first) = group.first() else {
+            continue;
+        };
+        while open.last().is_some_and(|outer| outer.last < first.network) {
+            open.pop();
+        }
+        said.clear();
+        if let Some(outer) = open.last() {
+            said.extend_from_slice(&outer.said);
+        }
+        group.iter().for_each(|entry| add(&mut said, entry.value));
+        if let Some(mark) = scorer.mark(&said)
+            && let Some(cidr) = Cidr::new(first.network.address(), first.len)
+        {
+            entries.push(cidr, mark);
+        }
+        if first.len < N::WIDTH {
+            open.push(Open {
+                last: first.network.last(first.len),
+                said: said.clone(),
+            });
+        }
+    }
+}
+
+/// Of two words of one feed the worse counts.
+fn add(said: &mut Said, word: Word) {
+    match said.binary_search_by_key(&word.feed, |present| present.feed) {
+        Ok(at) => {
+            if let Some(present) = said.get_mut(at) {
+                present.score = present.score.max(word.score);
+            }
+        }
+        Err(at) => said.insert(at, word),
+    }
+}
+
+impl Scorer<'_> {
+    fn mark(&mut self, said: &Said) -> Option<Mark> {
+        if let Some(known) = self.known.get(said) {
+            return *known;
+        }
+        let mark = self.class(said).map(|class| self.catalogue.mark(class));
+        self.known.insert(said.clone(), mark);
+        mark
+    }
+
+    fn class(&self, said: &[Word]) -> Option<Class> {
+        let indicators: Vec<_> = said
+            .iter()
+            .filter_map(|word| Some(self.feeds.get(word.feed)?.indicator(word.score)))
+            .collect();
+        let score = score::combine(&indicators, self.feeds.len());
+        let band = self.policy.band(score.value);
+        if band == Band::Clean {
+            return None;
+        }
+        let top = score.top.and_then(|at| indicators.get(at));
+        Some(Class {
+            rank: Rank::Score,
+            basis: Basis::Band(band),
+            band,
+            score: score.value,
+            reason: top.map_or_else(String::new, |top| top.source.clone()),
+        })
+    }
+}
