@@ -1,5 +1,6 @@
 //! What the sidecar says about itself: log lines and metrics.
 
+pub mod log;
 pub mod metrics;
 
 use std::error::Error;

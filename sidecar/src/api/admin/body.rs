@@ -1,0 +1,112 @@
+//! The bodies that the admin API takes, as written and as checked.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::Request;
+use hyper::body::Incoming;
+use reputation::mode::Mode;
+use reputation::{Cidr, DecisionKind};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::api::problem::{Kind, Problem};
+
+/// `POST /v1/decisions`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewDecisionBody {
+    /// An address or a prefix.
+    pub cidr: String,
+    /// `ban`, `throttle` or `allow`.
+    pub r#type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// Such as `24h`; absent: until it is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+    /// Also for a very wide prefix.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// `PUT /v1/mode`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewModeBody {
+    /// `enforce`, `monitor` or `off`.
+    pub mode: String,
+    /// A route name or glob; absent: every route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+}
+
+/// Nothing that is sent here is longer than a few lines.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// Reads a JSON body of a bounded size.
+pub async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Problem> {
+    let limited = Limited::new(request.into_body(), MAX_BYTES);
+    let body = limited.collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Problem::new(Kind::BodyTooLarge).detail(format!("at most {MAX_BYTES} bytes are read"))
+        } else {
+            Problem::new(Kind::BadBody).detail("the connection broke within the body")
+        }
+    })?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+        let kind = if error.is_data() {
+            Kind::FaultyValue
+        } else {
+            Kind::BadBody
+        };
+        Problem::new(kind).detail(error.to_string())
+    })
+}
+
+pub fn cidr(text: &str) -> Result<Cidr, Problem> {
+    let parsed = text.parse::<Cidr>();
+    parsed.map_err(|error| {
+        Problem::new(Kind::FaultyValue)
+            .detail(error.to_string())
+            .at("/cidr")
+    })
+}
+
+pub fn kind(text: &str) -> Result<DecisionKind, Problem> {
+    match text {
+        "ban" => Ok(DecisionKind::Ban),
+        "throttle" => Ok(DecisionKind::Throttle),
+        "allow" => Ok(DecisionKind::Allow),
+        other => {
+            let detail = format!("{other:?} is not known: write ban, throttle or allow");
+            Err(Problem::new(Kind::FaultyValue).detail(detail).at("/type"))
+        }
+    }
+}
+
+pub fn mode(text: &str) -> Result<Mode, Problem> {
+    let found = Mode::ALL.into_iter().find(|mode| mode.name() == text);
+    found.ok_or_else(|| {
+        let detail = format!("{text:?} is not known: write enforce, monitor or off");
+        Problem::new(Kind::FaultyValue).detail(detail).at("/mode")
+    })
+}
+
+pub fn duration(text: Option<&str>) -> Result<Option<Duration>, Problem> {
+    let problem = |detail: String| {
+        Problem::new(Kind::FaultyValue)
+            .detail(detail)
+            .at("/duration")
+    };
+    let Some(text) = text else { return Ok(None) };
+    let duration = crate::duration::parse(text).map_err(|error| problem(error.to_string()))?;
+    if duration < Duration::from_secs(1) {
+        return Err(problem(format!("{text:?} is shorter than a second")));
+    }
+    Ok(Some(duration))
+}

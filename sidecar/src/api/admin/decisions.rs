@@ -1,0 +1,98 @@
+//! `/v1/decisions`: what operators ban, throttle and allow.
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use reputation::{Cidr, Decision, DecisionId};
+use serde::{Deserialize, Serialize};
+
+use super::body::{self, NewDecisionBody};
+use crate::api::problem::{Kind, Problem};
+use crate::api::request::{decode, parameter};
+use crate::api::server::{Reply, json, json_with};
+use crate::intelligence::{DecisionError, Intelligence, NewDecision, Removal};
+
+/// `GET /v1/decisions`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Decisions {
+    pub decisions: Vec<Decision>,
+}
+
+const UNKNOWN_AUTHOR: &str = "admin API";
+
+/// `rest` is the part of the path after `/v1/decisions/`.
+pub async fn handle(
+    intelligence: &Intelligence,
+    request: Request<Incoming>,
+    rest: &str,
+) -> Result<Reply, Problem> {
+    match (request.method(), rest) {
+        (&Method::GET, "") => json(&Decisions {
+            decisions: intelligence.decisions(),
+        }),
+        (&Method::POST, "") => add(intelligence, request).await,
+        (&Method::DELETE, _) => {
+            let removal = removal(request.uri().query(), rest)?;
+            let removed = intelligence
+                .remove_decisions(removal)
+                .await
+                .map_err(problem)?;
+            json(&removed)
+        }
+        (_, "") => Err(Problem::new(Kind::WrongMethod("GET, POST, DELETE"))),
+        _ => Err(Problem::new(Kind::WrongMethod("DELETE"))),
+    }
+}
+
+async fn add(intelligence: &Intelligence, request: Request<Incoming>) -> Result<Reply, Problem> {
+    let written: NewDecisionBody = body::read(request).await?;
+    let new = NewDecision {
+        cidr: body::cidr(&written.cidr)?,
+        kind: body::kind(&written.r#type)?,
+        reason: written.reason.unwrap_or_default(),
+        author: written.author.unwrap_or_else(|| UNKNOWN_AUTHOR.to_owned()),
+        ttl: body::duration(written.duration.as_deref())?,
+        force: written.force,
+    };
+    let decision = intelligence.add_decision(new).await.map_err(problem)?;
+    json_with(StatusCode::CREATED, &decision)
+}
+
+/// Either `/v1/decisions/{id}`, or `?cidr=…&type=ban` (throttles count as bans) or `allow`.
+fn removal(query: Option<&str>, id: &str) -> Result<Removal, Problem> {
+    if !id.is_empty() {
+        let id = decode(id).parse::<DecisionId>();
+        return id
+            .map(Removal::Id)
+            .map_err(|error| Problem::new(Kind::NotFound).detail(error.to_string()));
+    }
+    let missing =
+        || Problem::new(Kind::BadQuery).detail("write ?cidr=PREFIX&type=ban or type=allow");
+    let is_kind = |kind: &String| kind == "ban" || kind == "allow";
+    let kind = parameter(query, "type", "ban or allow", is_kind)?.ok_or_else(missing)?;
+    let text: String = parameter(query, "cidr", "a prefix", |_| true)?.ok_or_else(missing)?;
+    let cidr: Cidr = text.parse().map_err(|error: reputation::CidrError| {
+        Problem::new(Kind::BadAddress).detail(error.to_string())
+    })?;
+    Ok(if kind == "ban" {
+        Removal::Bans(cidr)
+    } else {
+        Removal::Allows(cidr)
+    })
+}
+
+fn problem(error: DecisionError) -> Problem {
+    let faulty = Problem::new(Kind::FaultyValue);
+    let problem = match error {
+        DecisionError::TooWide { .. } => Problem::new(Kind::TooWide),
+        DecisionError::Everything(_) => faulty.at("/cidr"),
+        DecisionError::NoTime => faulty.at("/duration"),
+        DecisionError::Text { .. } => faulty,
+        DecisionError::Unknown(_) => Problem::new(Kind::NotFound),
+        DecisionError::NoId | DecisionError::Store(_) => {
+            let error = crate::telemetry::chain(&error);
+            tracing::error!(error, "a decision was not written");
+            return Problem::new(Kind::Internal);
+        }
+    };
+    problem.detail(error.to_string())
+}

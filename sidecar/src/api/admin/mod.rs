@@ -1,0 +1,146 @@
+//! What operators ask and order. Every request needs the token, whatever it asks for; nothing here ever
+//! shows a secret's value.
+
+mod body;
+mod decisions;
+mod modes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+
+use super::problem::{Kind, Problem};
+use super::request;
+use super::server::{Exchange, Handler, Reply, json};
+use super::token::AdminToken;
+use crate::intelligence::Intelligence;
+use crate::intelligence::feeds::ReleaseError;
+use crate::secrets::Secrets;
+
+pub use body::{NewDecisionBody, NewModeBody};
+pub use decisions::Decisions;
+pub use modes::Modes;
+
+pub struct Admin {
+    intelligence: Arc<Intelligence>,
+    secrets: Arc<Secrets>,
+    token: AdminToken,
+}
+
+/// How long `check` waits for providers: a person does not mind, and wants the final answer.
+const CHECK_WAIT: Duration = Duration::from_secs(3);
+const CHECK_PREFIX: u8 = 64;
+
+impl Admin {
+    pub fn new(intelligence: Arc<Intelligence>, secrets: Arc<Secrets>, token: AdminToken) -> Self {
+        Self {
+            intelligence,
+            secrets,
+            token,
+        }
+    }
+
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        exchange: &mut Exchange,
+    ) -> Result<Reply, Problem> {
+        let path = request.uri().path().to_owned();
+        let path = path.strip_prefix("/v1/").unwrap_or_default();
+        let (resource, rest) = path.split_once('/').unwrap_or((path, ""));
+        let method = request.method().clone();
+        match (resource, rest) {
+            ("decisions", rest) => {
+                exchange.route = "decisions";
+                decisions::handle(&self.intelligence, request, rest).await
+            }
+            ("mode", "") => {
+                exchange.route = "mode";
+                modes::handle(&self.intelligence, request).await
+            }
+            ("check", address) => {
+                exchange.route = "check";
+                only(&method, Method::GET, "GET")?;
+                let address = request::address(address)?;
+                json(
+                    &self
+                        .intelligence
+                        .verdict(address, CHECK_PREFIX, CHECK_WAIT)
+                        .await,
+                )
+            }
+            ("explain", address) => {
+                exchange.route = "explain";
+                only(&method, Method::GET, "GET")?;
+                json(&self.intelligence.explain(request::address(address)?).await)
+            }
+            ("feeds", rest) => {
+                exchange.route = "feeds";
+                self.feeds(&method, rest).await
+            }
+            ("providers", "") => {
+                exchange.route = "providers";
+                only(&method, Method::GET, "GET")?;
+                json(&serde_json::json!({ "providers": self.intelligence.providers() }))
+            }
+            ("secrets", "") => {
+                exchange.route = "secrets";
+                only(&method, Method::GET, "GET")?;
+                json(&serde_json::json!({ "secrets": self.secrets.statuses() }))
+            }
+            _ => Err(Problem::new(Kind::NotFound)),
+        }
+    }
+
+    async fn feeds(&self, method: &Method, rest: &str) -> Result<Reply, Problem> {
+        if rest.is_empty() {
+            only(method, Method::GET, "GET")?;
+            return json(&serde_json::json!({ "feeds": self.intelligence.feeds() }));
+        }
+        let name = rest
+            .strip_suffix("/release")
+            .ok_or(Problem::new(Kind::NotFound))?;
+        only(method, Method::POST, "POST")?;
+        let name = request::decode(name);
+        self.intelligence
+            .release_feed(&name)
+            .await
+            .map_err(|error| {
+                let kind = match error {
+                    ReleaseError::Unknown(_) => Kind::NotFound,
+                    ReleaseError::NotHeld(_) => Kind::Conflict,
+                };
+                Problem::new(kind).detail(error.to_string())
+            })?;
+        tracing::info!(feed = %name, "an operator released a held feed");
+        json(&serde_json::json!({ "released": name }))
+    }
+}
+
+impl Handler for Admin {
+    const NAME: &'static str = "admin";
+
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        exchange: &mut Exchange,
+    ) -> Result<Reply, Problem> {
+        exchange.notable = true;
+        if !self.token.admits(request.headers()) {
+            let hint = "send `Authorization: Bearer TOKEN`; without listen.admin_token it is in \
+                        admin.token below store.path";
+            return Err(Problem::new(Kind::NoToken).detail(hint));
+        }
+        self.route(request, exchange).await
+    }
+}
+
+fn only(method: &Method, allowed: Method, name: &'static str) -> Result<(), Problem> {
+    if *method == allowed {
+        Ok(())
+    } else {
+        Err(Problem::new(Kind::WrongMethod(name)))
+    }
+}

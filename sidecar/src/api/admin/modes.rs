@@ -1,0 +1,48 @@
+//! `/v1/mode`: enforce, monitor or off at run time, for all routes or some, for a while or until it is
+//! taken back.
+
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+use reputation::mode::ModeOverride;
+use serde::{Deserialize, Serialize};
+
+use super::body::{self, NewModeBody};
+use crate::api::problem::{Kind, Problem};
+use crate::api::request::parameter;
+use crate::api::server::{Reply, json};
+use crate::intelligence::Intelligence;
+
+/// `GET /v1/mode`, and the answer to a change.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Modes {
+    pub modes: Vec<ModeOverride>,
+}
+
+pub async fn handle(
+    intelligence: &Intelligence,
+    request: Request<Incoming>,
+) -> Result<Reply, Problem> {
+    let changed = match *request.method() {
+        Method::GET => Ok(()),
+        Method::PUT => {
+            let written: NewModeBody = body::read(request).await?;
+            let mode = body::mode(&written.mode)?;
+            let ttl = body::duration(written.duration.as_deref())?;
+            intelligence.set_mode(mode, written.route, ttl).await
+        }
+        Method::DELETE => {
+            let any = |_: &String| true;
+            let route = parameter(request.uri().query(), "route", "a route", any)?;
+            intelligence.clear_modes(route.as_deref()).await
+        }
+        _ => return Err(Problem::new(Kind::WrongMethod("GET, PUT, DELETE"))),
+    };
+    changed.map_err(|error| {
+        let error = crate::telemetry::chain(&error);
+        tracing::error!(error, "a mode was not written");
+        Problem::new(Kind::Internal)
+    })?;
+    json(&Modes {
+        modes: intelligence.modes(),
+    })
+}

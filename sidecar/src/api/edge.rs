@@ -1,0 +1,208 @@
+//! What Envoy asks: verdicts, the manifest, parts of images, and the reputation API. Needs no token,
+//! carries no secret, changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, StatusCode};
+use reputation::digest::Digest;
+use reputation::manifest::SnapshotVersion;
+use reputation::{Action, Band, ClientAddress};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::problem::{Kind, Problem};
+use super::request::{self, parameter};
+use super::server::{Exchange, Handler, Reply, empty, json, reply};
+use crate::intelligence::Intelligence;
+use crate::snapshot::Published;
+
+pub struct Edge {
+    intelligence: Arc<Intelligence>,
+    /// Long polls end with it, so that proxies reconnect elsewhere at once.
+    shutdown: CancellationToken,
+}
+
+/// What the reputation API tells the public: no source, no reason.
+#[derive(Serialize)]
+struct Reputation {
+    address: ClientAddress,
+    known: bool,
+    band: Band,
+    score: u8,
+    action: Action,
+}
+
+type Snapshots = watch::Receiver<Option<Arc<Published>>>;
+
+/// Envoy has given up by then; a larger number is a mistake.
+const MAX_WAIT_MS: u64 = 10_000;
+const MAX_POLL_S: u64 = 60;
+const DEFAULT_PREFIX: u8 = 64;
+
+impl Handler for Edge {
+    const NAME: &'static str = "edge";
+
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        exchange: &mut Exchange,
+    ) -> Result<Reply, Problem> {
+        let (path, query) = (request.uri().path(), request.uri().query());
+        let (route, argument) = match path
+            .strip_prefix("/v1/")
+            .and_then(|rest| rest.split_once('/'))
+        {
+            Some((route, argument)) => (route, argument),
+            None if path == "/v1/manifest" => ("manifest", ""),
+            None => return Err(Problem::new(Kind::NotFound)),
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Err(Problem::new(Kind::WrongMethod("GET, HEAD")));
+        }
+        match (route, argument) {
+            ("verdict", address) => {
+                exchange.route = "verdict";
+                self.verdict(address, query, exchange).await
+            }
+            ("manifest", "") => {
+                exchange.route = "manifest";
+                self.manifest(query).await
+            }
+            ("parts", digest) => {
+                exchange.route = "part";
+                self.part(digest)
+            }
+            ("reputation", address) => {
+                exchange.route = "reputation";
+                self.reputation(address)
+            }
+            _ => Err(Problem::new(Kind::NotFound)),
+        }
+    }
+}
+
+impl Edge {
+    pub fn new(intelligence: Arc<Intelligence>, shutdown: CancellationToken) -> Self {
+        Self {
+            intelligence,
+            shutdown,
+        }
+    }
+
+    async fn verdict(
+        &self,
+        address: &str,
+        query: Option<&str>,
+        exchange: &Exchange,
+    ) -> Result<Reply, Problem> {
+        let address = request::address(address)?;
+        let wait = parameter(query, "wait_ms", "from 0 to 10000", |wait| {
+            *wait <= MAX_WAIT_MS
+        })?;
+        let prefix = parameter(query, "prefix", "from 1 to 128", |prefix| {
+            (1..=128).contains(prefix)
+        })?;
+        let wait = Duration::from_millis(wait.unwrap_or(0));
+        let prefix = prefix.unwrap_or(DEFAULT_PREFIX);
+        let verdict = self.intelligence.verdict(address, prefix, wait).await;
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            tracing::debug!(
+                request_id = %exchange.id.text(),
+                %address,
+                verdict = verdict.action.name(),
+                band = verdict.band.name(),
+                score = verdict.score,
+                reason = verdict.reason,
+                provisional = verdict.provisional,
+                "verdict"
+            );
+        }
+        json(&verdict)
+    }
+
+    /// Answers at once if there is something newer than `after`, else when there is.
+    async fn manifest(&self, query: Option<&str>) -> Result<Reply, Problem> {
+        let accept_any = |_: &SnapshotVersion| true;
+        let after = parameter(
+            query,
+            "after",
+            "EPOCH.VERSION, such as 1790000000.7",
+            accept_any,
+        )?;
+        let wait = parameter(query, "wait_s", "from 0 to 60", |wait| *wait <= MAX_POLL_S)?;
+        let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
+        let mut snapshots = self.intelligence.snapshots();
+        self.report_newer(after, &mut snapshots).await;
+        loop {
+            let current = snapshots.borrow_and_update().clone();
+            if let Some(newer) = current.filter(|current| is_newer(current, after)) {
+                return Ok(reply(
+                    StatusCode::OK,
+                    "application/json",
+                    newer.json.clone(),
+                ));
+            }
+            let changed = tokio::select! {
+                changed = snapshots.changed() => changed.is_ok(),
+                () = tokio::time::sleep_until(deadline) => false,
+                () = self.shutdown.cancelled() => false,
+            };
+            if !changed {
+                return nothing_newer(&snapshots);
+            }
+        }
+    }
+
+    /// A proxy that holds something newer than ours was fed by another store: ours must go beyond it.
+    async fn report_newer(&self, after: Option<SnapshotVersion>, snapshots: &mut Snapshots) {
+        let ours = snapshots
+            .borrow()
+            .as_ref()
+            .map(|current| current.manifest.version);
+        if let (Some(theirs), Some(ours)) = (after, ours)
+            && theirs > ours
+        {
+            self.intelligence.seen_elsewhere(theirs).await;
+        }
+    }
+
+    fn part(&self, digest: &str) -> Result<Reply, Problem> {
+        let part: Option<Bytes> = digest.parse::<Digest>().ok().and_then(|digest| {
+            let snapshots = self.intelligence.snapshots();
+            let current = snapshots.borrow();
+            current.as_ref()?.parts.get(&digest).cloned()
+        });
+        let missing = "no part of a current snapshot has this digest";
+        let part = part.ok_or_else(|| Problem::new(Kind::NotFound).detail(missing))?;
+        Ok(reply(StatusCode::OK, "application/octet-stream", part))
+    }
+
+    fn reputation(&self, address: &str) -> Result<Reply, Problem> {
+        let address = request::address(address)?;
+        let known = self.intelligence.known(address);
+        json(&Reputation {
+            address,
+            known: known.is_some(),
+            band: known.as_ref().map_or(Band::Clean, |verdict| verdict.band),
+            score: known.as_ref().map_or(0, |verdict| verdict.score),
+            action: known
+                .as_ref()
+                .map_or(Action::Allow, |verdict| verdict.action),
+        })
+    }
+}
+
+fn is_newer(current: &Published, after: Option<SnapshotVersion>) -> bool {
+    after.is_none_or(|after| current.manifest.version > after)
+}
+
+fn nothing_newer(snapshots: &Snapshots) -> Result<Reply, Problem> {
+    match *snapshots.borrow() {
+        Some(_) => Ok(empty(StatusCode::NOT_MODIFIED)),
+        None => Err(Problem::new(Kind::NotReady)),
+    }
+}

@@ -1,0 +1,171 @@
+//! Refusals as problem documents (RFC 9457). What is told is for the client; the cause goes to the log.
+
+use std::borrow::Cow;
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use serde::Serialize;
+
+/// One kind of refusal and what may be said of this case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    kind: Kind,
+    detail: Option<Cow<'static, str>>,
+    /// Into the body that was sent (JSON pointer), for faults of single values.
+    pointer: Option<&'static str>,
+}
+
+/// Names are stable: programs compare `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    BadAddress,
+    BadQuery,
+    BadBody,
+    BodyTooLarge,
+    FaultyValue,
+    NoToken,
+    NotFound,
+    /// With the methods that are possible here.
+    WrongMethod(&'static str),
+    TooWide,
+    Conflict,
+    NotReady,
+    Internal,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<&'static str>,
+    instance: &'a str,
+    request_id: &'a str,
+}
+
+impl Problem {
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            detail: None,
+            pointer: None,
+        }
+    }
+
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub fn at(mut self, pointer: &'static str) -> Self {
+        self.pointer = Some(pointer);
+        self
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.kind.parts().0
+    }
+
+    /// The header that HTTP asks for beside this status.
+    pub fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self.kind {
+            Kind::WrongMethod(allowed) => Some((ALLOW, HeaderValue::from_static(allowed))),
+            Kind::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            _ => None,
+        }
+    }
+
+    /// The document; `instance` is the path that was asked for.
+    pub fn document(&self, instance: &str, request_id: &str) -> Vec<u8> {
+        let (status, name, title) = self.kind.parts();
+        let document = Document {
+            r#type: format!("urn:portcullis:problem:{name}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail.as_deref(),
+            pointer: self.pointer,
+            instance,
+            request_id,
+        };
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+}
+
+impl Kind {
+    /// Status, name and title.
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::BadAddress => (StatusCode::BAD_REQUEST, "bad-address", "Not an address"),
+            Self::BadQuery => (
+                StatusCode::BAD_REQUEST,
+                "bad-query",
+                "Faulty query parameter",
+            ),
+            Self::BadBody => (StatusCode::BAD_REQUEST, "bad-body", "Body cannot be read"),
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "Body is too large",
+            ),
+            Self::FaultyValue => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "faulty-value",
+                "Faulty value in the body",
+            ),
+            Self::NoToken => (
+                StatusCode::UNAUTHORIZED,
+                "no-token",
+                "The admin token is missing or wrong",
+            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
+            Self::WrongMethod(_) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "wrong-method",
+                "Not with this method",
+            ),
+            Self::TooWide => (StatusCode::CONFLICT, "too-wide", "The prefix is very wide"),
+            Self::Conflict => (
+                StatusCode::CONFLICT,
+                "conflict",
+                "Not possible in this state",
+            ),
+            Self::NotReady => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-ready",
+                "No snapshot is published yet",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "The sidecar failed; its log says why",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_says_what_where_and_under_which_request_id() {
+        let problem = Problem::new(Kind::FaultyValue)
+            .detail("\"x\" is no prefix")
+            .at("/cidr");
+        let document: serde_json::Value =
+            serde_json::from_slice(&problem.document("/v1/decisions", "id-7")).unwrap();
+        let expected = serde_json::json!({
+            "type": "urn:portcullis:problem:faulty-value",
+            "title": "Faulty value in the body",
+            "status": 422,
+            "detail": "\"x\" is no prefix",
+            "pointer": "/cidr",
+            "instance": "/v1/decisions",
+            "request_id": "id-7",
+        });
+        assert_eq!(document, expected);
+    }
+}

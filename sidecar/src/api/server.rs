@@ -1,0 +1,204 @@
+//! Speaks HTTP/1.1 on a listener: connections, limits, time-outs, the access log and the shut-down.
+//! What is answered is the listener's own module's.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, server::conn::http1};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::listener::{Connection, Listener};
+use super::problem::Problem;
+use super::request::RequestId;
+use crate::telemetry::Metrics;
+
+pub type Reply = Response<Full<Bytes>>;
+
+/// What one listener answers.
+pub trait Handler: Send + Sync + 'static {
+    /// The listener's name in logs and metrics.
+    const NAME: &'static str;
+
+    /// Never fails: a problem becomes a document.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        exchange: &mut Exchange,
+    ) -> impl Future<Output = Result<Reply, Problem>> + Send;
+}
+
+/// What is noted of one request while it is served.
+pub struct Exchange {
+    pub id: RequestId,
+    /// A fixed word per route: the metric's label.
+    pub route: &'static str,
+    /// Whether somebody should see it at the usual level; look-ups and polls would drown the rest.
+    pub notable: bool,
+}
+
+/// Shared by all connections of one listener.
+struct Server<H> {
+    handler: H,
+    metrics: Arc<Metrics>,
+}
+
+const MAX_CONNECTIONS: usize = 4096;
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_HEADERS: usize = 64;
+/// How long open requests may take after the shut-down began.
+const DRAIN: Duration = Duration::from_secs(5);
+/// After a failed accept, such as for lack of file descriptors: a busy loop would not free any.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `shutdown`, then lets open requests finish, but not for ever.
+pub async fn serve<H: Handler>(
+    listener: Listener,
+    handler: H,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) {
+    let server = Arc::new(Server { handler, metrics });
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = next_connection(&listener, &places) => accepted,
+        };
+        let (connection, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(listener = H::NAME, %error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let server = Arc::clone(&server);
+        let service = service_fn(move |request| {
+            let server = Arc::clone(&server);
+            async move { Ok::<_, Infallible>(server.exchange(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_READ_TIMEOUT)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(connection), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A client that goes away or sends rubbish is its own affair.
+            let _ended = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            listener = H::NAME,
+            "some requests did not finish in time and were cut off"
+        );
+    }
+}
+
+/// Waits for a free place first, so that the backlog holds what is too much.
+async fn next_connection(
+    listener: &Listener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(Box<dyn Connection>, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(std::io::Error::other)?;
+    Ok((listener.accept().await?, place))
+}
+
+impl<H: Handler> Server<H> {
+    async fn exchange(&self, request: Request<Incoming>) -> Reply {
+        let began = Instant::now();
+        let id = RequestId::of(request.headers());
+        let mut exchange = Exchange {
+            id,
+            route: "none",
+            notable: false,
+        };
+        // Keeping a copy is a reference count; formatting it waits until somebody wants to read it.
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let answer = self.handler.handle(request, &mut exchange).await;
+        let reply = answer.unwrap_or_else(|problem| {
+            let document = problem.document(uri.path(), &exchange.id.text());
+            let mut reply = reply(
+                problem.status(),
+                "application/problem+json",
+                document.into(),
+            );
+            reply.headers_mut().extend(problem.header());
+            reply
+        });
+        let (took, status) = (began.elapsed(), reply.status().as_u16());
+        self.metrics
+            .http_request(H::NAME, exchange.route, status, took);
+        log(H::NAME, &exchange, &method, uri.path(), status, took);
+        reply
+    }
+}
+
+/// The access log.
+fn log(
+    listener: &'static str,
+    exchange: &Exchange,
+    method: &hyper::Method,
+    path: &str,
+    status: u16,
+    took: Duration,
+) {
+    let route = exchange.route;
+    if exchange.notable {
+        let request_id = exchange.id.text();
+        tracing::info!(listener, route, %request_id, %method, path, status, ?took, "request");
+    } else if tracing::enabled!(tracing::Level::DEBUG) {
+        let request_id = exchange.id.text();
+        tracing::debug!(listener, route, %request_id, %method, path, status, ?took, "request");
+    }
+}
+
+pub fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+}
+
+/// `value` as JSON with status 200.
+pub fn json(value: &impl serde::Serialize) -> Result<Reply, Problem> {
+    json_with(StatusCode::OK, value)
+}
+
+pub fn json_with(status: StatusCode, value: &impl serde::Serialize) -> Result<Reply, Problem> {
+    match serde_json::to_vec(value) {
+        Ok(body) => Ok(reply(status, "application/json", body.into())),
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be written");
+            Err(Problem::new(super::problem::Kind::Internal))
+        }
+    }
+}
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = status;
+    reply
+}

@@ -1,0 +1,448 @@
+//! Real listeners on ports of the system's choice, and the real intelligence without feeds.
+
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use reputation::manifest::Manifest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::cli::client::{AdminClient, AdminUrl, ClientError};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::http::{Answer, Get, HttpClient};
+use crate::intelligence::Parts;
+use crate::store::embedded::EmbeddedStore;
+
+/// A sidecar in this process.
+struct Running {
+    edge: String,
+    metrics: String,
+    admin: AdminClient,
+    shutdown: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+    directory: TempDir,
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Running {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[listen]\nedge = \"127.0.0.1:0\"\nadmin = \"unix:{0}/admin.sock\"\n\
+             metrics = \"127.0.0.1:0\"\n[store]\npath = \"{0}\"\n",
+            directory.path().display()
+        );
+        let config = Arc::new(Config::parse(&text, std::iter::empty()).unwrap());
+        let (listeners, backing, shutdown) = build(config, directory.path()).await;
+        let url = |listener: &Listener| format!("http://{listener}");
+        let (edge, metrics) = (url(&listeners.edge), url(&listeners.metrics));
+        let admin = AdminClient {
+            url: AdminUrl::Unix(directory.path().join("admin.sock")),
+            token: token::read_file(&directory.path().join(token::FILE_NAME)).unwrap(),
+        };
+        let serving = tokio::spawn(listeners.serve(backing, shutdown.clone()));
+        let running = Self {
+            edge,
+            metrics,
+            admin,
+            shutdown,
+            serving,
+            directory,
+        };
+        running.until_ready().await;
+        running
+    }
+
+    async fn until_ready(&self) {
+        let ready = async {
+            while get(&format!("{}/readyz", self.metrics)).await.status != StatusCode::OK {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.unwrap();
+    }
+
+    async fn edge(&self, path: &str) -> Answer {
+        get(&format!("{}{path}", self.edge)).await
+    }
+
+    async fn manifest(&self) -> Manifest {
+        Manifest::parse(&self.edge("/v1/manifest").await.body).unwrap()
+    }
+
+    async fn admin(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let body = body.map(|body| serde_json::to_vec(&body).unwrap());
+        let answer = self.admin.call(method, path, body).await.unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    /// The title and detail of a refusal.
+    async fn refused(&self, method: Method, path: &str, body: &[u8]) -> (String, String) {
+        match self
+            .admin
+            .call(method, path, Some(body.to_vec()))
+            .await
+            .unwrap_err()
+        {
+            ClientError::Problem { title, detail } => (title, detail.unwrap_or_default()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.serving)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+async fn build(config: Arc<Config>, directory: &Path) -> (Listeners, Backing, CancellationToken) {
+    let clock = SystemClock;
+    let store = EmbeddedStore::open(directory, crate::clock::Clock::now(&clock))
+        .await
+        .unwrap();
+    let secrets = Arc::new(Secrets::new(config.secrets.clone()));
+    let metrics = Arc::new(Metrics::new());
+    let shutdown = CancellationToken::new();
+    let token = token::AdminToken::prepare(&config, &secrets).unwrap();
+    let listeners = Listeners::bind(&config.listen).await.unwrap();
+    let parts = Parts {
+        config,
+        store: Arc::new(store),
+        secrets: Arc::clone(&secrets),
+        clock: Arc::new(clock),
+        metrics: Arc::clone(&metrics),
+        http: HttpClient::new(),
+        shutdown: shutdown.clone(),
+    };
+    let intelligence = Intelligence::start(parts).await.unwrap();
+    (
+        listeners,
+        Backing {
+            intelligence,
+            secrets,
+            metrics,
+            token,
+        },
+        shutdown,
+    )
+}
+
+async fn get(url: &str) -> Answer {
+    get_with(url, &[]).await
+}
+
+async fn get_with(url: &str, headers: &[(&'static str, &'static str)]) -> Answer {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    let get = Get {
+        uri: url.parse().unwrap(),
+        headers: headers.collect(),
+        timeout: PATIENCE,
+        max_bytes: 1 << 20,
+    };
+    HttpClient::new().get(get).await.unwrap()
+}
+
+fn document(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_ban_shows_in_verdict_reputation_and_manifest_and_unban_lifts_it() {
+    let sidecar = Running::start().await;
+    assert_eq!(
+        document(&sidecar.edge("/v1/verdict/198.51.101.7?wait_ms=5").await)["action"],
+        "allow"
+    );
+    let before = sidecar.manifest().await.version;
+    let ban =
+        json!({"cidr": "198.51.101.0/24", "type": "ban", "reason": "scanner", "duration": "1h"});
+    let decision = sidecar
+        .admin(Method::POST, "/v1/decisions", Some(ban))
+        .await;
+    assert_eq!(decision["type"], "ban");
+    assert!(decision["expires"].as_u64() > decision["created"].as_u64());
+    let verdict = document(&sidecar.edge("/v1/verdict/198.51.101.7").await);
+    assert_eq!(verdict["action"], "deny");
+    assert_eq!(verdict["decision"], decision["id"]);
+    let reputation = document(&sidecar.edge("/v1/reputation/198.51.101.7").await);
+    assert_eq!(
+        (&reputation["action"], &reputation["known"]),
+        (&json!("deny"), &json!(true))
+    );
+    assert_eq!(reputation.get("reason"), None);
+    assert!(sidecar.manifest().await.version > before);
+    let listed = sidecar.admin(Method::GET, "/v1/decisions", None).await;
+    assert_eq!(listed["decisions"], json!([decision]));
+    let path = "/v1/decisions?cidr=198.51.101.0%2F24&type=ban";
+    let removed = sidecar.admin(Method::DELETE, path, None).await;
+    assert_eq!(removed["removed"], json!([decision]));
+    assert_eq!(
+        document(&sidecar.edge("/v1/verdict/198.51.101.7").await)["action"],
+        "allow"
+    );
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_with_the_next_version_and_not_before() {
+    let sidecar = Running::start().await;
+    let version = sidecar.manifest().await.version;
+    let nothing = sidecar
+        .edge(&format!("/v1/manifest?after={version}&wait_s=0"))
+        .await;
+    assert_eq!(nothing.status, StatusCode::NOT_MODIFIED);
+    let path = format!("/v1/manifest?after={version}&wait_s=30");
+    let change = async {
+        let mode = json!({"mode": "monitor", "route": "checkout*", "duration": "1h"});
+        sidecar.admin(Method::PUT, "/v1/mode", Some(mode)).await
+    };
+    let (answer, modes) = tokio::join!(sidecar.edge(&path), change);
+    assert_eq!(modes["modes"][0]["mode"], "monitor");
+    let manifest = Manifest::parse(&answer.body).unwrap();
+    assert!(manifest.version > version);
+    assert_eq!(manifest.modes[0].route.as_deref(), Some("checkout*"));
+    let modes = sidecar.admin(Method::DELETE, "/v1/mode", None).await;
+    assert_eq!(modes, json!({"modes": []}));
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_holds_something_newer_opens_a_higher_epoch() {
+    let sidecar = Running::start().await;
+    let ours = sidecar.manifest().await.version;
+    let theirs = format!("{}.{}", ours.epoch + 5, 9);
+    let answer = sidecar
+        .edge(&format!("/v1/manifest?after={theirs}&wait_s=20"))
+        .await;
+    let manifest = Manifest::parse(&answer.body).unwrap();
+    assert!(
+        manifest.version > theirs.parse().unwrap(),
+        "{}",
+        manifest.version
+    );
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn every_part_of_the_manifest_is_there_and_no_other() {
+    let sidecar = Running::start().await;
+    let manifest = sidecar.manifest().await;
+    for digest in manifest.base.parts.iter().chain(&manifest.overlay.parts) {
+        let part = sidecar.edge(&format!("/v1/parts/{digest}")).await;
+        assert_eq!(part.status, StatusCode::OK);
+        assert_eq!(reputation::digest::Digest::of(&part.body), *digest);
+    }
+    for missing in ["0".repeat(64).as_str(), "x", "..%2fetc"] {
+        let answer = sidecar.edge(&format!("/v1/parts/{missing}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{missing}");
+    }
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn bad_requests_are_told_what_is_wrong_under_their_request_id() {
+    let sidecar = Running::start().await;
+    let url = format!("{}/v1/verdict/203.0.113.007", sidecar.edge);
+    let answer = get_with(&url, &[("x-request-id", "id-7")]).await;
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+    let problem = document(&answer);
+    assert_eq!(
+        (answer.status.as_u16(), &problem["request_id"]),
+        (400, &json!("id-7"))
+    );
+    assert!(
+        problem["detail"].as_str().unwrap().contains("leading zero"),
+        "{problem}"
+    );
+    assert_eq!(problem["instance"], "/v1/verdict/203.0.113.007");
+    for (path, status) in [
+        ("/v1/verdict/203.0.113.7?wait_ms=soon", 400),
+        ("/v1/verdict/203.0.113.7?prefix=129", 400),
+        ("/v1/manifest?after=7", 400),
+        ("/v1/manifest?wait_s=61", 400),
+        ("/v1/reputation/nobody", 400),
+        ("/v1/decisions", 404),
+        ("/v1/verdict", 404),
+        ("/", 404),
+    ] {
+        assert_eq!(sidecar.edge(path).await.status.as_u16(), status, "{path}");
+    }
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn the_admin_api_admits_nobody_without_the_token() {
+    let sidecar = Running::start().await;
+    let stranger = AdminClient {
+        url: sidecar.admin.url.clone(),
+        token: "guess".into(),
+    };
+    for (method, path) in [
+        (Method::GET, "/v1/decisions"),
+        (Method::POST, "/v1/decisions"),
+        (Method::PUT, "/v1/mode"),
+        (Method::GET, "/v1/secrets"),
+        (Method::GET, "/nothing"),
+    ] {
+        let error = stranger
+            .call(method, path, None)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("token is missing or wrong"), "{error}");
+    }
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn faulty_bodies_are_refused_and_nothing_is_changed() {
+    let sidecar = Running::start().await;
+    for (body, title, detail) in [
+        (
+            r#"{"cidr": "10.0.0.1/8", "type": "ban"}"#,
+            "Faulty value",
+            "the network is 10.0.0.0/8",
+        ),
+        (
+            r#"{"cidr": "x", "type": "ban"}"#,
+            "Faulty value",
+            "not an IPv4 or IPv6 address",
+        ),
+        (
+            r#"{"cidr": "203.0.113.7", "type": "bann"}"#,
+            "Faulty value",
+            "write ban, throttle or allow",
+        ),
+        (
+            r#"{"cidr": "203.0.113.7", "type": "ban", "duration": "1 h"}"#,
+            "Faulty value",
+            "not a duration",
+        ),
+        (
+            r#"{"cidr": "203.0.113.7", "type": "ban", "reason": "a\nb"}"#,
+            "Faulty value",
+            "one line",
+        ),
+        (
+            r#"{"cidr": "203.0.113.7", "type": "ban", "forse": true}"#,
+            "Faulty value",
+            "unknown field",
+        ),
+        (
+            r#"{"cidr": "203.0.113.7"}"#,
+            "Faulty value",
+            "missing field `type`",
+        ),
+        ("{", "Body cannot be read", "EOF"),
+    ] {
+        let (found, why) = sidecar
+            .refused(Method::POST, "/v1/decisions", body.as_bytes())
+            .await;
+        assert!(
+            found.starts_with(title) && why.contains(detail),
+            "{body}: {found}: {why}"
+        );
+    }
+    let long = vec![b' '; 20_000];
+    let (title, _) = sidecar.refused(Method::POST, "/v1/decisions", &long).await;
+    assert_eq!(title, "Body is too large");
+    let wide = br#"{"cidr": "8.0.0.0/7", "type": "ban"}"#;
+    let (title, detail) = sidecar.refused(Method::POST, "/v1/decisions", wide).await;
+    assert!(
+        title.contains("wide") && detail.contains("force"),
+        "{title}: {detail}"
+    );
+    let (title, _) = sidecar
+        .refused(Method::PUT, "/v1/mode", br#"{"mode": "on"}"#)
+        .await;
+    assert!(title.starts_with("Faulty value"), "{title}");
+    let (title, _) = sidecar
+        .refused(Method::POST, "/v1/feeds/none/release", b"")
+        .await;
+    assert_eq!(title, "There is nothing here");
+    let (title, _) = sidecar.refused(Method::PATCH, "/v1/decisions", b"").await;
+    assert_eq!(title, "Not with this method");
+    let decisions = sidecar.admin(Method::GET, "/v1/decisions", None).await;
+    assert_eq!(decisions, json!({"decisions": []}));
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn probes_and_metrics_answer() {
+    let sidecar = Running::start().await;
+    sidecar.edge("/v1/verdict/198.51.101.7").await;
+    assert_eq!(
+        get(&format!("{}/livez", sidecar.metrics)).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        document(&get(&format!("{}/health", sidecar.metrics)).await)["status"],
+        "ok"
+    );
+    let text = get(&format!("{}/metrics", sidecar.metrics)).await;
+    let text = std::str::from_utf8(&text.body).unwrap();
+    let line =
+        "portcullis_http_requests_total{listener=\"edge\",route=\"verdict\",status=\"200\"} 1";
+    assert!(text.contains(line), "{text}");
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_shut_down_ends_long_polls_at_once_and_removes_the_socket() {
+    let sidecar = Running::start().await;
+    let version = sidecar.manifest().await.version;
+    let path = format!("{}/v1/manifest?after={version}&wait_s=60", sidecar.edge);
+    let poll = tokio::spawn(async move { get(&path).await.status });
+    // The poll is under way once its connection is counted among those that wait; give it the time
+    // to arrive, else it is refused, which the assertion below would show.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let socket = sidecar.directory.path().join("admin.sock");
+    assert!(socket.exists());
+    sidecar.shutdown.cancel();
+    let status = tokio::time::timeout(Duration::from_secs(3), poll)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(status, StatusCode::NOT_MODIFIED);
+    tokio::time::timeout(PATIENCE, sidecar.serving)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn garbage_and_half_a_request_end_a_connection_and_nothing_else() {
+    let sidecar = Running::start().await;
+    let address = sidecar.edge.trim_start_matches("http://").to_owned();
+    for garbage in [
+        b"\x16\x03\x01\x00\xff\xff\r\n\r\n".as_slice(),
+        b"GET /\xff HTTP/9.9\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        // The peer may reset the connection, which ends it as well.
+        let _ended = tokio::time::timeout(PATIENCE, read).await.unwrap();
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    }
+    let half = TcpStream::connect(&address).await.unwrap();
+    assert_eq!(
+        sidecar.edge("/v1/verdict/198.51.101.7").await.status,
+        StatusCode::OK
+    );
+    drop(half);
+    sidecar.stop().await;
+}

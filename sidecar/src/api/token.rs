@@ -1,0 +1,171 @@
+//! The admin token: where it comes from and how it is compared. Without one in the configuration it is
+//! made up once and kept in a file that only the owner reads.
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+
+use crate::config::{Config, SecretName};
+use crate::secrets::{SecretError, Secrets};
+
+/// Whoever knows it may administer.
+pub enum AdminToken {
+    /// Read anew for each request, so that a replaced secret takes effect.
+    Configured(SecretName, Arc<Secrets>),
+    Generated(SecretString),
+}
+
+#[derive(Debug, Error)]
+pub enum TokenError {
+    #[error("listen.admin_token")]
+    Secret(#[from] SecretError),
+    #[error("the admin token's file {path} cannot be read or written")]
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the admin token's file {path} is empty: delete it, and a new one is made")]
+    Empty { path: PathBuf },
+    #[error("the system gives no random numbers for the admin token")]
+    Random(#[source] getrandom::Error),
+}
+
+pub const FILE_NAME: &str = "admin.token";
+const BYTES: usize = 32;
+const OWNER_ONLY: u32 = 0o600;
+
+impl AdminToken {
+    /// A configured one must be readable now: an administration that nobody can enter is a fault.
+    pub fn prepare(config: &Config, secrets: &Arc<Secrets>) -> Result<Self, TokenError> {
+        if let Some(name) = &config.listen.admin_token {
+            secrets.get(name)?;
+            return Ok(Self::Configured(name.clone(), Arc::clone(secrets)));
+        }
+        let path = config.store.path.join(FILE_NAME);
+        match read_file(&path) {
+            Ok(token) if token.expose_secret().is_empty() => Err(TokenError::Empty { path }),
+            Ok(token) => Ok(Self::Generated(token)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => generate(path),
+            Err(source) => Err(TokenError::File { path, source }),
+        }
+    }
+
+    /// Whether the request carries `Authorization: Bearer` with the token.
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
+        let given = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let Some(given) = given else { return false };
+        match self {
+            Self::Generated(token) => is_same(given, token.expose_secret().as_bytes()),
+            Self::Configured(name, secrets) => match secrets.get(name) {
+                Ok(token) => is_same(given, token.expose_secret().as_bytes()),
+                Err(error) => {
+                    let error = crate::telemetry::chain(&error);
+                    tracing::error!(error, "the admin token cannot be read: nobody is let in");
+                    false
+                }
+            },
+        }
+    }
+}
+
+/// The token in a file, without the newline that editors append. For the command line too.
+pub fn read_file(path: &Path) -> std::io::Result<SecretString> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(SecretString::from(text.trim_end_matches(['\n', '\r'])))
+}
+
+fn generate(path: PathBuf) -> Result<AdminToken, TokenError> {
+    let mut bytes = [0_u8; BYTES];
+    getrandom::fill(&mut bytes).map_err(TokenError::Random)?;
+    let mut token = String::with_capacity(BYTES * 2);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _written = write!(token, "{byte:02x}");
+    }
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(OWNER_ONLY)
+        .open(&path);
+    let written = created.and_then(|mut file| writeln!(file, "{token}"));
+    written.map_err(|source| TokenError::File {
+        path: path.clone(),
+        source,
+    })?;
+    tracing::info!(path = %path.display(), "an admin token was made");
+    Ok(AdminToken::Generated(SecretString::from(token)))
+}
+
+/// Takes the same time wherever two tokens differ; the length is no secret.
+fn is_same(given: &[u8], token: &[u8]) -> bool {
+    let differences = given
+        .iter()
+        .zip(token)
+        .fold(0, |all, (a, b)| std::hint::black_box(all | (a ^ b)));
+    given.len() == token.len() && differences == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn bearing(token: &str) -> HeaderMap {
+        let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+        HeaderMap::from_iter([(AUTHORIZATION, value)])
+    }
+
+    #[test]
+    fn a_token_is_made_once_into_a_file_that_only_the_owner_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!("[store]\npath = {:?}", directory.path());
+        let config = Config::parse(&text, std::iter::empty()).unwrap();
+        let secrets = Arc::new(Secrets::new(config.secrets.clone()));
+        AdminToken::prepare(&config, &secrets).unwrap();
+        let path = directory.path().join(FILE_NAME);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
+        let written = read_file(&path).unwrap();
+        assert_eq!(written.expose_secret().len(), 2 * BYTES);
+        let again = AdminToken::prepare(&config, &secrets).unwrap();
+        assert!(again.admits(&bearing(written.expose_secret())));
+        for wrong in ["", "x", &format!("{}0", written.expose_secret())] {
+            assert!(!again.admits(&bearing(wrong)), "{wrong}");
+        }
+        assert!(!again.admits(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_configured_token_is_read_anew_and_must_be_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        let text = format!(
+            "[listen]\nadmin_token = \"secret:admin\"\n[secret.admin]\nfrom = \"file\"\nname = {file:?}"
+        );
+        let config = Config::parse(&text, std::iter::empty()).unwrap();
+        let secrets = Arc::new(Secrets::new(config.secrets.clone()));
+        let error = AdminToken::prepare(&config, &secrets).err().unwrap();
+        assert!(
+            crate::telemetry::chain(&error).contains("secret admin"),
+            "{error:?}"
+        );
+        std::fs::write(&file, "first\n").unwrap();
+        let token = AdminToken::prepare(&config, &secrets).unwrap();
+        assert!(token.admits(&bearing("first")));
+        std::fs::write(&file, "second").unwrap();
+        assert!(token.admits(&bearing("second")) && !token.admits(&bearing("first")));
+    }
+}

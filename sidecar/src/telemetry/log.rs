@@ -1,0 +1,28 @@
+//! The log: one JSON object a line on standard error.
+
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::Log;
+
+/// Starts logging. `RUST_LOG` wins over the configuration if it is there and good.
+pub fn start(log: &Log) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| filter(log.level));
+    let subscriber = SubscriberBuilder::default()
+        .with_env_filter(filter)
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(std::io::stderr)
+        .finish();
+    // It fails only if somebody set one before, as tests may; that one serves as well.
+    let _already_set = subscriber.try_init();
+}
+
+/// The level is ours; libraries below it speak up when something is wrong.
+fn filter(level: Level) -> EnvFilter {
+    EnvFilter::new(format!("warn,sidecar={level},portcullis={level}"))
+}
