@@ -11,6 +11,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::special::is_local;
+
 /// A canonical client address: IPv4, or an IPv6 address that carries no IPv4 address inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -143,93 +145,142 @@ impl From<ClientAddress> for String {
     }
 }
 
-/// Where in an IPv6 prefix an IPv4 address sits.
+/// A range of IPv6 whose addresses stand for IPv4 addresses.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Embedding {
     /// The IPv6 prefix, left-aligned.
     pub prefix: u128,
     /// Its length in bits.
     pub prefix_len: u8,
-    /// How many bits precede the IPv4 address.
-    pub v4_at: u8,
-    /// What the embedded bits are XORed with (Teredo stores them inverted).
-    pub mask: u32,
+    pub layout: Layout,
+}
+
+/// Where in such an address the IPv4 address sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// The last 32 bits.
+    Tail,
+    /// 6to4: behind the first 16 bits. Anybody on the way may relay such traffic.
+    SixToFour,
+    /// Teredo: the last 32 bits, inverted. Relayed by third parties as well.
+    Teredo,
+    /// RFC 8215: the operator of the translator chooses among the layouts of RFC 6052 §2.2.
+    LocalNat64,
 }
 
 /// The ways in which IPv4 hides in IPv6 and the prefix itself is bound to the IPv4 address or to a
-/// translator (RFC 4291, 2765, 6052, 8215, 3056, 4380).
+/// translator.
 ///
 /// ISATAP (`…:0:5efe:a.b.c.d`) is left out on purpose: its prefix is the client's own, so honouring it
-/// would let every IPv6 client take the identity of any IPv4 address.
+/// would let every IPv6 client take the identity of any IPv4 address. So is NAT64 under a prefix of the
+/// network's own, which nothing tells from ordinary addresses.
 pub(crate) const EMBEDDINGS: [Embedding; 7] = [
+    // ::ffff:0:0/96, mapped (RFC 4291)
     Embedding {
         prefix: 0xffff << 32,
         prefix_len: 96,
-        v4_at: 96,
-        mask: 0,
-    }, // ::ffff:0:0/96 mapped
+        layout: Layout::Tail,
+    },
+    // ::ffff:0:0:0/96, SIIT (RFC 2765)
     Embedding {
         prefix: 0xffff << 48,
         prefix_len: 96,
-        v4_at: 96,
-        mask: 0,
-    }, // ::ffff:0:0:0/96 SIIT
+        layout: Layout::Tail,
+    },
+    // 64:ff9b::/96, NAT64 (RFC 6052)
     Embedding {
         prefix: 0x0064_ff9b << 96,
         prefix_len: 96,
-        v4_at: 96,
-        mask: 0,
-    }, // 64:ff9b::/96 NAT64
+        layout: Layout::Tail,
+    },
+    // 64:ff9b:1::/48, local NAT64 (RFC 8215)
     Embedding {
         prefix: 0x0064_ff9b_0001 << 80,
         prefix_len: 48,
-        v4_at: 96,
-        mask: 0,
-    }, // local NAT64
+        layout: Layout::LocalNat64,
+    },
+    // 2002::/16, 6to4 (RFC 3056)
     Embedding {
         prefix: 0x2002 << 112,
         prefix_len: 16,
-        v4_at: 16,
-        mask: 0,
-    }, // 2002::/16 6to4
+        layout: Layout::SixToFour,
+    },
+    // 2001::/32, Teredo (RFC 4380)
     Embedding {
         prefix: 0x2001 << 112,
         prefix_len: 32,
-        v4_at: 96,
-        mask: u32::MAX,
-    }, // Teredo
+        layout: Layout::Teredo,
+    },
+    // ::/96, compatible (RFC 4291)
     Embedding {
         prefix: 0,
         prefix_len: 96,
-        v4_at: 96,
-        mask: 0,
-    }, // ::/96 compatible
+        layout: Layout::Tail,
+    },
 ];
 
+/// The upper 16 bits of the highest embedding: what is above it embeds nothing.
+const HIGHEST_EMBEDDING: u128 = 0x2002;
+
 impl Embedding {
+    /// The embedding that `bits` lie in. `::` and `::1` are themselves.
+    pub fn of(bits: u128) -> Option<&'static Self> {
+        // Nearly all real traffic comes from 2400::/6 and 2800::/5: one comparison.
+        if bits >> 112 > HIGHEST_EMBEDDING || bits <= 1 {
+            return None;
+        }
+        EMBEDDINGS.iter().find(|embedding| embedding.covers(bits))
+    }
+
     pub fn covers(&self, bits: u128) -> bool {
         (bits ^ self.prefix) >> (128 - u32::from(self.prefix_len)) == 0
     }
+}
 
-    /// The IPv4 address at this place, read from `bits`.
-    pub fn extract(&self, bits: u128) -> u32 {
-        low_32(bits >> (96 - u32::from(self.v4_at))) ^ self.mask
+impl Layout {
+    /// The IPv4 address that `bits` stand for.
+    pub fn extract(self, bits: u128) -> u32 {
+        match self {
+            Self::Tail => low_32(bits),
+            Self::SixToFour => low_32(bits >> 80),
+            Self::Teredo => !low_32(bits),
+            Self::LocalNat64 => local_nat64(bits),
+        }
+    }
+
+    /// Whether third parties relay such traffic. A rogue relay could speak for any address embedded, so
+    /// a local one, which the operator is likely to trust, is not believed (RFC 3964 §5, RFC 4380 §5.2.5
+    /// drop it as well).
+    pub fn is_relayed(self) -> bool {
+        matches!(self, Self::SixToFour | Self::Teredo)
     }
 }
 
-/// The IPv4 address inside `bits`, if there is one. `::` and `::1` are themselves.
+/// RFC 6052 §2.2: below a /96 the address is split around the octet at bits 64 to 71, which is zero like
+/// all that follows the address. The length of the translator's prefix is unknown, so the layout is the
+/// one that leaves most zeros behind the address, which is right unless the address ends in `.0`.
+fn local_nat64(bits: u128) -> u32 {
+    let tail = low_32(bits);
+    let has_reserved_octet = (bits >> 56) & 0xff == 0;
+    if !has_reserved_octet || tail & 0x00ff_ffff != 0 {
+        return tail; // /96
+    }
+    let behind_the_octet = low_32(bits >> 24);
+    if tail != 0 {
+        return behind_the_octet; // /64: all of it is behind the octet
+    }
+    let before_the_octet = low_32(bits >> 64);
+    if behind_the_octet & 0xff00 != 0 {
+        return (before_the_octet << 24) | (behind_the_octet >> 8); // /56: 8 bits before, 24 behind
+    }
+    (before_the_octet << 16) | (behind_the_octet >> 16) // /48: 16 bits before, 16 behind
+}
+
+/// The IPv4 address that `bits` stand for, if they stand for one.
 fn embedded_v4(bits: u128) -> Option<u32> {
-    // Global unicast outside 2001::/32 and 2002::/16 is nearly all real traffic: one comparison.
-    if bits <= 1 {
-        return None;
-    }
-    let embedding = EMBEDDINGS.iter().find(|embedding| embedding.covers(bits))?;
-    if embedding.prefix_len == 48 && low_32(bits) == 0 {
-        // RFC 6052 §2.2: under a /48 the address is split around the reserved octet at bits 64 to 71.
-        let high = low_32(bits >> 64) & 0xffff;
-        let low = low_32(bits >> 40) & 0xffff;
-        return Some((high << 16) | low);
-    }
-    Some(embedding.extract(bits))
+    let layout = Embedding::of(bits)?.layout;
+    let v4 = layout.extract(bits);
+    (!layout.is_relayed() || !is_local(ClientAddress::V4(v4))).then_some(v4)
 }
 
 pub(crate) fn low_32(bits: u128) -> u32 {
@@ -292,8 +343,32 @@ fn has_leading_zero(octet: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// IPv6 addresses of all kinds: in each embedding, beside it, and any.
+    pub(crate) fn any_v6_bits() -> impl Strategy<Value = u128> {
+        let embedded = (
+            prop::sample::select(&EMBEDDINGS[..]),
+            any::<u128>(),
+            0..128_u32,
+        )
+            .prop_map(|(embedding, host, zeros)| {
+                let host_bits = u128::MAX >> embedding.prefix_len.min(127);
+                embedding.prefix | host & host_bits & (u128::MAX << zeros)
+            });
+        let beside = (prop::sample::select(&EMBEDDINGS[..]), 0..128_u32)
+            .prop_map(|(embedding, bit)| embedding.prefix ^ 1 << bit);
+        prop_oneof![4 => embedded, 1 => beside, 1 => any::<u128>(), 1 => 0..4_u128]
+    }
+
+    /// Canonical addresses.
+    pub(crate) fn any_address() -> impl Strategy<Value = ClientAddress> {
+        let v6 = any_v6_bits().prop_map(ClientAddress::from_v6_bits);
+        prop_oneof![any::<u32>().prop_map(ClientAddress::V4), v6]
+    }
 
     fn canonical(text: &str) -> String {
         ClientAddress::parse(text).unwrap().to_string()
@@ -389,5 +464,87 @@ mod tests {
             assert_eq!(peer(text), None, "{text}");
         }
         assert_eq!(ClientAddress::parse_peer(b"\xff\xfe:1"), None);
+    }
+
+    #[test]
+    fn local_nat64_is_read_in_each_layout() {
+        // RFC 6052 §2.4 has these for 192.0.2.33 under 2001:db8:…; here under 64:ff9b:1:….
+        for spelled in [
+            "64:ff9b:1:c000:2:2100::",
+            "64:ff9b:1:1c0:0:221::",
+            "64:ff9b:1:1:c0:2:2100:0",
+            "64:ff9b:1:1::192.0.2.33",
+            "64:ff9b:1:1:ffff:ffff:192.0.2.33",
+        ] {
+            assert_eq!(canonical(spelled), "192.0.2.33", "{spelled}");
+        }
+    }
+
+    #[test]
+    fn a_relayed_address_cannot_pass_for_a_local_one() {
+        for text in [
+            "2002:a00:1::",
+            "2002:7f00:1::1",
+            "2002:c0a8:1::",
+            "2002:a9fe:a9fe::",
+            "2001:0:102:304:0:f227:f5ff:fffe",
+        ] {
+            let address = ClientAddress::parse(text).unwrap();
+            assert!(
+                !address.is_v4() && !is_local(address),
+                "{text} is {address}"
+            );
+        }
+        // The machine's own network stack writes these.
+        assert_eq!(canonical("::ffff:127.0.0.1"), "127.0.0.1");
+        assert_eq!(canonical("64:ff9b::10.0.0.1"), "10.0.0.1");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn the_canonical_form_is_its_own_canonical_form(bits in any_v6_bits()) {
+            let address = ClientAddress::from_v6_bits(bits);
+            prop_assert_eq!(ClientAddress::parse(&address.to_string()), Ok(address));
+            prop_assert_eq!(ClientAddress::from(IpAddr::from(address)), address);
+        }
+
+        #[test]
+        fn every_spelling_of_an_address_is_the_same_address(bits in any_v6_bits()) {
+            let expected = Ok(ClientAddress::from_v6_bits(bits));
+            let ip = Ipv6Addr::from(bits);
+            let groups = ip.segments().map(|group| format!("{group:04X}")).join(":");
+            let [.., high, low] = ip.segments();
+            let tail = Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+            let dotted = format!("{}:{tail}", ip.segments()[..6].iter().map(|group| format!("{group:x}")).collect::<Vec<_>>().join(":"));
+            for text in [ip.to_string(), groups, dotted] {
+                prop_assert_eq!(&ClientAddress::parse(&text), &expected, "{}", &text);
+                let peer = format!("[{text}]:443");
+                prop_assert_eq!(ClientAddress::parse_peer(peer.as_bytes()), expected.clone().ok());
+            }
+        }
+
+        #[test]
+        fn a_peer_is_read_as_the_address_is(v4 in any::<u32>(), port in any::<u16>()) {
+            let ip = Ipv4Addr::from(v4);
+            let expected = Some(ClientAddress::V4(v4));
+            prop_assert_eq!(ClientAddress::parse_peer(format!("{ip}:{port}").as_bytes()), expected);
+            prop_assert_eq!(ClientAddress::parse(&ip.to_string()).ok(), expected);
+        }
+
+        #[test]
+        fn what_a_peer_parser_takes_without_a_port_the_strict_parser_takes(text in "[0-9a-f:.]{0,20}") {
+            let peer = ClientAddress::parse_peer(text.as_bytes());
+            if let (Some(peer), Ok(strict)) = (peer, ClientAddress::parse(&text)) {
+                prop_assert_eq!(peer, strict, "{}", text);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = ClientAddress::parse_peer(&bytes);
+            let _ = ClientAddress::parse(&String::from_utf8_lossy(&bytes));
+        }
     }
 }

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::address::{AddressError, ClientAddress, EMBEDDINGS, low_32};
+use crate::address::{AddressError, ClientAddress, EMBEDDINGS, Layout};
+use crate::special::local_prefixes;
 
 /// A canonical prefix: host bits are zero, and a prefix of embedded IPv4 is the IPv4 prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub enum CidrError {
     #[error("{given} has bits set after its prefix: the network is {network}")]
     HostBits { given: String, network: Cidr },
     #[error(
-        "{0} lies in a range that embeds IPv4 addresses but fixes none of their bits: \
+        "{0} lies in a range that embeds IPv4 addresses but does not say which of them: \
          write the IPv4 prefix that is meant"
     )]
     EmbedsAnything(String),
@@ -120,11 +121,12 @@ impl Cidr {
         let Some((address, length)) = text.split_once('/') else {
             return Ok((Self::host(ClientAddress::parse(text)?), false));
         };
-        // The canonical address may be IPv4 where the text is IPv6, so the written width comes first.
+        // The canonical address may be IPv4 where the text is IPv6: the written width is what counts.
         let canonical = ClientAddress::parse(address)?;
         let written_width = if address.contains(':') { 128 } else { 32 };
         let bad_length = || CidrError::Length(length.chars().take(20).collect(), written_width);
-        if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        let has_leading_zero = length.len() > 1 && length.starts_with('0');
+        if has_leading_zero || !length.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(bad_length());
         }
         let len = length.parse::<u8>().map_err(|_| bad_length())?;
@@ -186,10 +188,9 @@ pub(crate) fn mask_v6(len: u8) -> u128 {
 }
 
 /// The canonical prefix of a written IPv6 prefix, and whether host bits were set in what was written.
-/// `None` where the prefix lies inside an embedding but fixes no bit of the IPv4 address.
+/// `None` where no one prefix holds the canonical forms of all its addresses.
 fn reduce_v6(bits: u128, len: u8) -> Option<(Cidr, bool)> {
     let masked = bits & mask_v6(len);
-    let had_host_bits = masked != bits;
     let plain = Cidr {
         network: ClientAddress::V6(masked),
         len,
@@ -197,28 +198,51 @@ fn reduce_v6(bits: u128, len: u8) -> Option<(Cidr, bool)> {
     if len == 128 {
         return Some((Cidr::host(ClientAddress::from_v6_bits(bits)), false));
     }
-    // `::/127` holds `::` and `::1`, which are themselves; anything shorter under ::/96 is embedded.
     let embedding = EMBEDDINGS
         .iter()
         .find(|embedding| len >= embedding.prefix_len && embedding.covers(masked));
-    let Some(embedding) = embedding.filter(|_| masked > 1 || len < 127) else {
-        return Some((plain, had_host_bits));
+    let canonical = match embedding {
+        // `::/127` is `::` and `::1`, which are themselves.
+        Some(_) if masked == 0 => (len == 127).then_some(plain),
+        Some(embedding) => reduce_embedded(embedding.layout, plain, masked),
+        None => Some(plain),
     };
-    if len <= embedding.v4_at {
-        return None;
+    Some((canonical?, masked != bits))
+}
+
+/// The canonical form of a prefix that lies in an embedding.
+fn reduce_embedded(layout: Layout, plain: Cidr, masked: u128) -> Option<Cidr> {
+    let v4_at = match layout {
+        Layout::Tail | Layout::Teredo => 96,
+        Layout::SixToFour => 16,
+        // Which bits are the IPv4 address is known of whole addresses only.
+        Layout::LocalNat64 => return None,
+    };
+    let v4_len = plain.len.checked_sub(v4_at).filter(|len| *len > 0)?.min(32);
+    let v4 = Cidr::new(ClientAddress::V4(layout.extract(masked)), v4_len)?;
+    if !layout.is_relayed() || !local_prefixes().any(|local| local.overlaps(v4)) {
+        return Some(v4);
     }
-    let v4_len = (len - embedding.v4_at).min(32);
-    let v4 = low_32(masked >> (96 - u32::from(embedding.v4_at))) ^ embedding.mask;
-    let cidr = Cidr::new(ClientAddress::V4(v4), v4_len)?;
-    Some((cidr, had_host_bits))
+    // Addresses that embed a local one stay IPv6 (see `address`); a prefix with both kinds has no form.
+    local_prefixes()
+        .any(|local| local.covers(v4))
+        .then_some(plain)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::address::tests::{any_address, any_v6_bits};
 
     fn canonical(text: &str) -> String {
         Cidr::parse(text).unwrap().to_string()
+    }
+
+    fn any_prefix() -> impl Strategy<Value = Cidr> {
+        (any_address(), 0..=128_u8)
+            .prop_map(|(address, len)| Cidr::new(address, len.min(address.width())).unwrap())
     }
 
     #[test]
@@ -274,5 +298,94 @@ mod tests {
         assert!(everything.contains("2001:db8::1".parse().unwrap()));
         assert!(!everything.contains("198.51.100.1".parse().unwrap()));
         assert!(Cidr::parse("0.0.0.0/0").unwrap().covers(cidr));
+    }
+
+    #[test]
+    fn a_prefix_that_mixes_kinds_of_address_is_refused() {
+        // `::` and `::1` are themselves; all else below ::/96 is IPv4.
+        assert_eq!(canonical("::/127"), "::/127");
+        for text in [
+            "::/126",
+            "::/97",
+            "::/96",
+            "64:ff9b:1::/64",
+            "64:ff9b:1::c000:200/120",
+        ] {
+            let refused = Cidr::parse(text);
+            assert!(
+                matches!(refused, Err(CidrError::EmbedsAnything(_))),
+                "{text}: {refused:?}"
+            );
+        }
+        // 10.0.0.0/8 is not believed of 6to4, its neighbours are.
+        assert_eq!(canonical("2002:a00::/24"), "2002:a00::/24");
+        assert_eq!(canonical("2002:a01:203::/64"), "2002:a01:203::/64");
+        assert_eq!(canonical("2002:b00::/24"), "11.0.0.0/8");
+        assert!(matches!(
+            Cidr::parse("2002:a00::/23"),
+            Err(CidrError::EmbedsAnything(_))
+        ));
+    }
+
+    /// The first `len` bits, one by one.
+    fn leading_bits(address: ClientAddress, len: u8) -> Vec<bool> {
+        let bits: Vec<_> = match address {
+            ClientAddress::V4(bits) => (0..32).rev().map(|at| bits >> at & 1 == 1).collect(),
+            ClientAddress::V6(bits) => (0..128).rev().map(|at| bits >> at & 1 == 1).collect(),
+        };
+        bits[..usize::from(len)].to_vec()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn containment_is_that_of_leading_bits(one in any_prefix(), other in any_prefix(), address in any_address()) {
+            let contains = |cidr: Cidr, address: ClientAddress| {
+                cidr.network().is_v4() == address.is_v4()
+                    && leading_bits(cidr.network(), cidr.len()) == leading_bits(address, cidr.len())
+            };
+            for address in [address, other.network(), other.last(), one.network(), one.last()] {
+                prop_assert_eq!(one.contains(address), contains(one, address));
+            }
+            let covers = one.contains(other.network()) && one.contains(other.last());
+            prop_assert_eq!(one.covers(other), covers);
+            prop_assert_eq!(one.overlaps(other), covers || other.covers(one));
+        }
+
+        #[test]
+        fn a_prefix_means_itself_when_written_or_is_refused(cidr in any_prefix()) {
+            match Cidr::parse(&cidr.to_string()) {
+                Ok(parsed) => prop_assert!(
+                    parsed == cidr || !cidr.network().is_v4() && parsed.network().is_v4(),
+                    "{} became {}", cidr, parsed
+                ),
+                Err(refusal) => prop_assert!(
+                    matches!(refusal, CidrError::EmbedsAnything(_)), "{}: {}", cidr, refusal
+                ),
+            }
+        }
+
+        #[test]
+        fn parsing_is_idempotent(bits in any_v6_bits(), len in 0..=128_u8) {
+            let text = format!("{}/{len}", std::net::Ipv6Addr::from(bits));
+            if let Ok(cidr) = Cidr::parse_lenient(&text) {
+                prop_assert_eq!(Cidr::parse(&cidr.to_string()), Ok(cidr), "{}", text);
+            }
+        }
+
+        #[test]
+        fn a_written_prefix_holds_the_canonical_form_of_each_address_that_is_written_in_it(
+            bits in any_v6_bits(), len in 0..=128_u8, host in any::<u128>(),
+        ) {
+            let text = format!("{}/{len}", std::net::Ipv6Addr::from(bits));
+            let inside = bits & mask_v6(len) | host & !mask_v6(len);
+            let address = ClientAddress::from_v6_bits(inside);
+            if let Ok(cidr) = Cidr::parse_lenient(&text) {
+                // A prefix that is wider than the embedding is one of IPv6 addresses only.
+                let only_v6 = !cidr.network().is_v4() && address.is_v4();
+                prop_assert!(only_v6 || cidr.contains(address), "{} in {}", address, text);
+            }
+        }
     }
 }

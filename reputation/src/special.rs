@@ -19,10 +19,6 @@ impl Special {
     pub fn cidr(&self) -> Cidr {
         Cidr::new(self.network, self.len).unwrap_or(Cidr::host(self.network))
     }
-
-    fn contains(&self, address: ClientAddress) -> bool {
-        self.cidr().contains(address)
-    }
 }
 
 /// Everything that is not ordinary global unicast space: no provider knows anything of it, and a list
@@ -131,6 +127,14 @@ pub fn special_prefixes() -> impl Iterator<Item = Cidr> {
     SPECIAL_PURPOSE.iter().map(Special::cidr)
 }
 
+/// The prefixes of the host itself and of private networks.
+pub(crate) fn local_prefixes() -> impl Iterator<Item = Cidr> {
+    SPECIAL_PURPOSE
+        .iter()
+        .filter(|special| special.local)
+        .map(Special::cidr)
+}
+
 /// Whether all of `cidr` lies inside special-purpose space.
 pub fn is_special(cidr: Cidr) -> bool {
     special_prefixes().any(|special| special.covers(cidr))
@@ -144,9 +148,7 @@ pub fn is_public(address: ClientAddress) -> bool {
 /// Whether `address` is the host itself or in a private network: loopback, private, link-local, unique
 /// local, CGNAT.
 pub fn is_local(address: ClientAddress) -> bool {
-    SPECIAL_PURPOSE
-        .iter()
-        .any(|special| special.local && special.contains(address))
+    local_prefixes().any(|local| local.contains(address))
 }
 
 const fn v4(octets: [u8; 4], len: u8, name: &'static str, source: &'static str) -> Special {
