@@ -1,8 +1,9 @@
 //! The plugin's configuration: what it is once it has been checked. `validated` makes it from JSON,
-//! `raw` walks the JSON.
+//! `raw` walks the JSON, `wire` reads protobuf's form of it.
 
 mod raw;
 mod validated;
+mod wire;
 
 use reputation::mode::{Mode, glob_matches};
 use reputation::{Action, Band};

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::raw::{Findings, Section, show};
+use super::wire;
 use super::{
     Actions, ClientIp, Config, Deny, Failure, Limits, Policy, Route, Sidecar, Strip, Unknown,
     UpstreamHeaders,
@@ -27,7 +28,7 @@ pub struct Checked {
 
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    #[error("the configuration is not JSON: {0}")]
+    #[error("the configuration is neither a Struct nor JSON: {0}")]
     NotJson(String),
     #[error("the configuration must be an object, not {0}")]
     NotAnObject(String),
@@ -36,7 +37,7 @@ pub enum ConfigError {
 }
 
 impl Checked {
-    /// Checks what Envoy gives as plugin configuration: a Struct as JSON, or a text that holds the same.
+    /// Checks what Envoy gives as plugin configuration: a Struct, or a text that is JSON.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let value = parse_json(bytes)?;
         let Some(object) = value.as_object() else {
@@ -65,9 +66,11 @@ fn parse_json(bytes: &[u8]) -> Result<Value, ConfigError> {
         return Ok(Value::Object(Map::new()));
     }
     let not_json = |error: serde_json::Error| ConfigError::NotJson(error.to_string());
-    match serde_json::from_slice(bytes).map_err(not_json)? {
-        Value::String(inner) => serde_json::from_str(&inner).map_err(not_json),
-        value => Ok(value),
+    match serde_json::from_slice(bytes) {
+        Ok(Value::String(inner)) => serde_json::from_str(&inner).map_err(not_json),
+        Ok(value) => Ok(value),
+        // A Struct in protobuf's own form is never JSON: it begins with a key's length.
+        Err(error) => wire::parse_struct(bytes).ok_or_else(|| not_json(error)),
     }
 }
 
@@ -467,7 +470,7 @@ mod tests {
         let error = Checked::parse(br#"{"mode":"x","strip":"y"}"#).unwrap_err();
         assert!(error.to_string().contains("; strip:"));
         let error = |json: &str| Checked::parse(json.as_bytes()).unwrap_err().to_string();
-        assert!(error("{").starts_with("the configuration is not JSON: "));
+        assert!(error("{").starts_with("the configuration is neither a Struct nor JSON: "));
         assert_eq!(error("[1]"), "the configuration must be an object, not [1]");
     }
 
