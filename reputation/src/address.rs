@@ -1,8 +1,8 @@
 //! The client's address in its one canonical form. Every comparison in Portcullis is made on this form,
 //! so a client cannot change its identity by spelling its address another way.
 //!
-//! Owns strict parsing and the unwrapping of IPv4 hidden in IPv6. Does not decide which header or
-//! connection an address is taken from: that is Envoy's.
+//! Owns strict parsing. Where IPv4 hides in IPv6 is `embedding`'s; which header or connection an address
+//! is taken from is Envoy's.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::embedding::Embedding;
 use crate::special::is_local;
 
 /// A canonical client address: IPv4, or an IPv6 address that carries no IPv4 address inside.
@@ -145,146 +146,11 @@ impl From<ClientAddress> for String {
     }
 }
 
-/// A range of IPv6 whose addresses stand for IPv4 addresses.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Embedding {
-    /// The IPv6 prefix, left-aligned.
-    pub prefix: u128,
-    /// Its length in bits.
-    pub prefix_len: u8,
-    pub layout: Layout,
-}
-
-/// Where in such an address the IPv4 address sits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// The last 32 bits.
-    Tail,
-    /// 6to4: behind the first 16 bits. Anybody on the way may relay such traffic.
-    SixToFour,
-    /// Teredo: the last 32 bits, inverted. Relayed by third parties as well.
-    Teredo,
-    /// RFC 8215: the operator of the translator chooses among the layouts of RFC 6052 §2.2.
-    LocalNat64,
-}
-
-/// The ways in which IPv4 hides in IPv6 and the prefix itself is bound to the IPv4 address or to a
-/// translator.
-///
-/// ISATAP (`…:0:5efe:a.b.c.d`) is left out on purpose: its prefix is the client's own, so honouring it
-/// would let every IPv6 client take the identity of any IPv4 address. So is NAT64 under a prefix of the
-/// network's own, which nothing tells from ordinary addresses.
-pub(crate) const EMBEDDINGS: [Embedding; 7] = [
-    // ::ffff:0:0/96, mapped (RFC 4291)
-    Embedding {
-        prefix: 0xffff << 32,
-        prefix_len: 96,
-        layout: Layout::Tail,
-    },
-    // ::ffff:0:0:0/96, SIIT (RFC 2765)
-    Embedding {
-        prefix: 0xffff << 48,
-        prefix_len: 96,
-        layout: Layout::Tail,
-    },
-    // 64:ff9b::/96, NAT64 (RFC 6052)
-    Embedding {
-        prefix: 0x0064_ff9b << 96,
-        prefix_len: 96,
-        layout: Layout::Tail,
-    },
-    // 64:ff9b:1::/48, local NAT64 (RFC 8215)
-    Embedding {
-        prefix: 0x0064_ff9b_0001 << 80,
-        prefix_len: 48,
-        layout: Layout::LocalNat64,
-    },
-    // 2002::/16, 6to4 (RFC 3056)
-    Embedding {
-        prefix: 0x2002 << 112,
-        prefix_len: 16,
-        layout: Layout::SixToFour,
-    },
-    // 2001::/32, Teredo (RFC 4380)
-    Embedding {
-        prefix: 0x2001 << 112,
-        prefix_len: 32,
-        layout: Layout::Teredo,
-    },
-    // ::/96, compatible (RFC 4291)
-    Embedding {
-        prefix: 0,
-        prefix_len: 96,
-        layout: Layout::Tail,
-    },
-];
-
-/// The upper 16 bits of the highest embedding: what is above it embeds nothing.
-const HIGHEST_EMBEDDING: u128 = 0x2002;
-
-impl Embedding {
-    /// The embedding that `bits` lie in. `::` and `::1` are themselves.
-    pub fn of(bits: u128) -> Option<&'static Self> {
-        // Nearly all real traffic comes from 2400::/6 and 2800::/5: one comparison.
-        if bits >> 112 > HIGHEST_EMBEDDING || bits <= 1 {
-            return None;
-        }
-        EMBEDDINGS.iter().find(|embedding| embedding.covers(bits))
-    }
-
-    pub fn covers(&self, bits: u128) -> bool {
-        (bits ^ self.prefix) >> (128 - u32::from(self.prefix_len)) == 0
-    }
-}
-
-impl Layout {
-    /// The IPv4 address that `bits` stand for.
-    pub fn extract(self, bits: u128) -> u32 {
-        match self {
-            Self::Tail => low_32(bits),
-            Self::SixToFour => low_32(bits >> 80),
-            Self::Teredo => !low_32(bits),
-            Self::LocalNat64 => local_nat64(bits),
-        }
-    }
-
-    /// Whether third parties relay such traffic. A rogue relay could speak for any address embedded, so
-    /// a local one, which the operator is likely to trust, is not believed (RFC 3964 §5, RFC 4380 §5.2.5
-    /// drop it as well).
-    pub fn is_relayed(self) -> bool {
-        matches!(self, Self::SixToFour | Self::Teredo)
-    }
-}
-
-/// RFC 6052 §2.2: below a /96 the address is split around the octet at bits 64 to 71, which is zero like
-/// all that follows the address. The length of the translator's prefix is unknown, so the layout is the
-/// one that leaves most zeros behind the address, which is right unless the address ends in `.0`.
-fn local_nat64(bits: u128) -> u32 {
-    let tail = low_32(bits);
-    let has_reserved_octet = (bits >> 56) & 0xff == 0;
-    if !has_reserved_octet || tail & 0x00ff_ffff != 0 {
-        return tail; // /96
-    }
-    let behind_the_octet = low_32(bits >> 24);
-    if tail != 0 {
-        return behind_the_octet; // /64: all of it is behind the octet
-    }
-    let before_the_octet = low_32(bits >> 64);
-    if behind_the_octet & 0xff00 != 0 {
-        return (before_the_octet << 24) | (behind_the_octet >> 8); // /56: 8 bits before, 24 behind
-    }
-    (before_the_octet << 16) | (behind_the_octet >> 16) // /48: 16 bits before, 16 behind
-}
-
 /// The IPv4 address that `bits` stand for, if they stand for one.
 fn embedded_v4(bits: u128) -> Option<u32> {
     let layout = Embedding::of(bits)?.layout;
     let v4 = layout.extract(bits);
     (!layout.is_relayed() || !is_local(ClientAddress::V4(v4))).then_some(v4)
-}
-
-pub(crate) fn low_32(bits: u128) -> u32 {
-    u32::try_from(bits & u128::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 
 /// `a.b.c.d` with an optional `:port`, by hand: it runs for every request.
@@ -347,6 +213,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::embedding::EMBEDDINGS;
 
     /// IPv6 addresses of all kinds: in each embedding, beside it, and any.
     pub(crate) fn any_v6_bits() -> impl Strategy<Value = u128> {

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::address::{AddressError, ClientAddress, EMBEDDINGS, Layout};
+use crate::address::{AddressError, ClientAddress};
+use crate::embedding::{EMBEDDINGS, Layout};
 use crate::special::local_prefixes;
 
 /// A canonical prefix: host bits are zero, and a prefix of embedded IPv4 is the IPv4 prefix.

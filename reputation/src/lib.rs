@@ -8,6 +8,7 @@ pub mod address;
 pub mod cidr;
 pub mod decision;
 pub mod digest;
+mod embedding;
 pub mod lookup;
 pub mod manifest;
 pub mod mode;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::check::Check;
 use super::class::ClassId;
 use super::column::{Column, Cursor, append_all};
-use super::format::Fault;
+use super::row::Fault;
 use super::tables::Tables;
 
 /// What a range comes from.

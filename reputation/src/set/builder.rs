@@ -7,11 +7,12 @@ use thiserror::Error;
 
 use super::class::{self, Class, ClassId};
 use super::decided::{self, Entry};
-use super::format::{Kind, Meta, Tag, saturated};
+use super::format::{Kind, Meta};
 use super::listed::{DENSE_FROM, Listed};
 use super::masks;
 use super::order::Order;
 use super::place::{Key, Place};
+use super::row::{Tag, saturated};
 use super::sections::Sections;
 use crate::cidr::Cidr;
 use crate::decision::DecisionId;

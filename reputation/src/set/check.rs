@@ -1,8 +1,9 @@
 //! The checker: whether what an opened image holds is in order. It can be interrupted after any number
 //! of items, because a proxy checks an image between requests.
 
-use super::format::{Fault, ImageError};
+use super::format::ImageError;
 use super::image::Image;
+use super::row::Fault;
 use super::tables::Tables;
 
 /// Whether the checker has seen everything.

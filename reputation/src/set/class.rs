@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::check::Check;
 use super::column::{Column, Cursor, Words, append_all};
-use super::format::{Fault, Row, Tag, saturated};
+use super::row::{Fault, Row, Tag, saturated};
 use super::sections::Sections;
 use super::tables::Tables;
 use crate::policy::{Action, Band};

@@ -8,8 +8,8 @@
 use super::check::Check;
 use super::class::ClassId;
 use super::column::{Column, Cursor, Words, append_all};
-use super::format::{Fault, Row, Tag, saturated};
 use super::place::Key;
+use super::row::{Fault, Row, Tag, saturated};
 use super::tables::Tables;
 
 /// With fewer buckets the lower bits would not fit 16-bit words.
@@ -159,4 +159,72 @@ fn bitmap_words(bits: u8) -> usize {
 fn low(address: u32, bits: u8) -> u16 {
     let low = address & !u32::MAX.first(bits);
     u16::try_from(low).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Writes the set, reads it back, and compares it at every address near one of its own.
+    fn survives(addresses: &BTreeSet<u32>) -> bool {
+        let sorted: Vec<u32> = addresses.iter().copied().collect();
+        let mut bytes = Vec::new();
+        let row = write(ClassId(0), &sorted, &mut bytes);
+        let set = Dense::take(&row, &mut Cursor::new(0, bytes.len())).unwrap();
+        let near = |address: &u32| [address.wrapping_sub(1), *address, address.wrapping_add(1)];
+        let mut near = sorted.iter().flat_map(near);
+        near.all(|address| set.holds(&bytes, address) == addresses.contains(&address))
+    }
+
+    #[test]
+    fn a_bucket_of_any_length_holds_what_was_put_into_it() {
+        let bitmap = bitmap_words(MIN_BITS);
+        for count in [
+            1,
+            LINEAR,
+            LINEAR + 1,
+            bitmap - 1,
+            bitmap,
+            bitmap + 1,
+            1 << 16,
+        ] {
+            let step = (1 << 16) / count;
+            let hosts = (0..count).map(|host| u32::try_from(host * step).unwrap());
+            assert!(
+                survives(&hosts.map(|host| 0xffff_0000 | host).collect()),
+                "{count}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_number_of_buckets_follows_the_number_of_addresses() {
+        for (addresses, bits) in [
+            (0, 16),
+            (16_384, 16),
+            (1 << 19, 17),
+            ((1 << 19) - 1, 16),
+            (1 << 30, 24),
+        ] {
+            assert_eq!(bits_for(addresses), bits, "{addresses}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn a_set_holds_what_was_put_into_it(
+            anywhere in prop::collection::btree_set(any::<u32>(), 0..200),
+            close in prop::collection::btree_set(0..5000_u32, 0..300),
+            network in any::<u32>(),
+        ) {
+            let close = close.into_iter().map(|host| network & 0xffff_0000 | host);
+            prop_assert!(survives(&anywhere.into_iter().chain(close).collect()));
+        }
+    }
 }

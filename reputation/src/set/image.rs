@@ -1,8 +1,11 @@
 //! The reader. Owns the way from an address to the entry that speaks for it within one image. It takes
 //! any bytes by bounds checks alone: rubbish may give a wrong answer, never a trap.
 
+use std::fmt;
+
 use super::class::{ClassId, ClassView};
-use super::format::{self, ImageError, Meta, Tag};
+use super::format::{self, ImageError, Meta};
+use super::row::Tag;
 use super::tables::Tables;
 use crate::address::ClientAddress;
 use crate::decision::DecisionId;
@@ -10,7 +13,6 @@ use crate::precedence::Rank;
 use crate::time::UnixSeconds;
 
 /// A compiled set over its bytes, which are read in place.
-#[derive(Debug)]
 pub struct Image<B> {
     bytes: B,
     meta: Meta,
@@ -108,6 +110,16 @@ impl<B: AsRef<[u8]>> Image<B> {
 
     pub(super) fn parts(&self) -> (&[u8], &Tables) {
         (self.bytes.as_ref(), &self.tables)
+    }
+}
+
+impl<B: AsRef<[u8]>> fmt::Debug for Image<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut image = f.debug_struct("Image");
+        image
+            .field("meta", &self.meta)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::check::Check;
 use super::column::{Column, Cursor, append_all};
-use super::format::{Fault, Row, Tag};
 use super::place::Key;
+use super::row::{Fault, Row, Tag};
 use super::tables::Tables;
 
 /// The masks of one prefix length: sorted, each once.

@@ -24,6 +24,7 @@ mod masks;
 mod order;
 mod place;
 mod ranges;
+mod row;
 mod sections;
 mod tables;
 #[cfg(test)]
@@ -32,5 +33,6 @@ mod tests;
 pub use builder::{BuildError, Decided, ImageBuilder};
 pub use check::{Checker, Progress};
 pub use class::{Basis, Class, ClassId, ClassView};
-pub use format::{Fault, ImageError, Kind, Meta};
+pub use format::{ImageError, Kind, Meta};
 pub use image::{Counts, Image, Match};
+pub use row::Fault;

@@ -8,8 +8,8 @@ use super::attributes::Attribute;
 use super::check::Check;
 use super::column::{Column, Cursor, append_all};
 use super::flatten::Range;
-use super::format::{Fault, Row, Tag, saturated};
 use super::place::Key;
+use super::row::{Fault, Row, Tag, saturated};
 use super::tables::Tables;
 
 /// Attribute ids have 32 instead of 16 bits.

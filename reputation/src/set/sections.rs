@@ -1,6 +1,7 @@
 //! The sections of an image on their way into it.
 
-use super::format::{self, Meta, Row};
+use super::format::{self, Meta};
+use super::row::Row;
 
 /// Sections in any order; an image has them in the order of its table.
 #[derive(Debug, Default)]

@@ -7,11 +7,12 @@ use super::class::{ClassId, Classes};
 use super::column::Cursor;
 use super::decided::DecidedTable;
 use super::dense::Dense;
-use super::format::{Fault, ImageError, Kind, Row, Tag};
+use super::format::{ImageError, Kind};
 use super::image::Match;
 use super::masks::Masks;
 use super::place::{Key, upper_half};
 use super::ranges::Ranges;
+use super::row::{Fault, Row, Tag};
 use crate::time::UnixSeconds;
 
 #[derive(Debug)]
@@ -177,17 +178,13 @@ impl<K: Key> Family<K> {
     }
 
     fn add_ranges(&mut self, row: &Row, cursor: &mut Cursor) -> Result<(), Fault> {
-        if self.ranges.is_some() {
-            return Err(Fault::Place);
+        match self.ranges.replace(Ranges::take(row, cursor)?) {
+            None => Ok(()),
+            Some(_) => Err(Fault::Place),
         }
-        self.ranges = Some(Ranges::take(row, cursor)?);
-        Ok(())
     }
 
     fn add_decided(&mut self, row: &Row, cursor: &mut Cursor) -> Result<(), Fault> {
-        if self.decided.len() > usize::from(K::WIDTH) {
-            return Err(Fault::Place);
-        }
         DecidedTable::take(row, cursor).map(|table| self.decided.push(table))
     }
 

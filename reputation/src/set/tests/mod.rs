@@ -1,5 +1,6 @@
 //! The set as a whole: against a plain model, on hostile bytes, and its size.
 
+mod checker;
 mod hostile;
 mod layers;
 mod model;
