@@ -1,1 +1,132 @@
-fn main() {}
+//! `portcullis`: the sidecar and its command line.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use sidecar::api::listener::BindError;
+use sidecar::api::token::{AdminToken, TokenError};
+use sidecar::api::{Backing, Listeners};
+use sidecar::cli::{self, Cli, Command, Exit};
+use sidecar::clock::{Clock, SystemClock};
+use sidecar::config::{Config, ConfigError};
+use sidecar::http::HttpClient;
+use sidecar::intelligence::{Intelligence, Parts, StartError};
+use sidecar::secrets::Secrets;
+use sidecar::store::embedded::EmbeddedStore;
+use sidecar::store::{Store, StoreError};
+use sidecar::telemetry::{self, Metrics};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Error)]
+enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("signals cannot be caught")]
+    Signal(#[source] std::io::Error),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    let config = match &cli.command {
+        Command::Task(task) => return cli::run(task, &cli.remote).await.into(),
+        Command::Serve { config } => config,
+    };
+    match serve(config).await {
+        Ok(()) => Exit::Good.into(),
+        Err(error) => {
+            cli::complain(&error);
+            error.exit().into()
+        }
+    }
+}
+
+/// Runs the sidecar until it is told to stop.
+async fn serve(path: &Path) -> Result<(), ServeError> {
+    let config = Arc::new(Config::read(path)?);
+    telemetry::log::start(&config.log);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
+    let shutdown = on_signal().map_err(ServeError::Signal)?;
+    let clock = Arc::new(SystemClock);
+    let metrics = Arc::new(Metrics::new());
+    metrics.config_loaded(true);
+    let secrets = Arc::new(Secrets::new(config.secrets.clone()));
+    warn_of_missing(&secrets);
+
+    let store = EmbeddedStore::open(&config.store.path, clock.now()).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let token = AdminToken::prepare(&config, &secrets)?;
+    let listeners = Listeners::bind(&config.listen).await?;
+    listeners.log();
+    let intelligence = Intelligence::start(Parts {
+        config,
+        store: Arc::clone(&store),
+        secrets: Arc::clone(&secrets),
+        clock,
+        metrics: Arc::clone(&metrics),
+        http: HttpClient::new(),
+        shutdown: shutdown.clone(),
+    })
+    .await?;
+    let backing = Backing {
+        intelligence,
+        secrets,
+        metrics,
+        token,
+    };
+    listeners.serve(backing, shutdown).await;
+
+    store.flush().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// SIGTERM and SIGINT ask for the shut-down.
+fn on_signal() -> std::io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = CancellationToken::new();
+    let told = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+        }
+        told.cancel();
+    });
+    Ok(shutdown)
+}
+
+/// What refers to such a secret does without, and tries again: worth a line, no reason to stay down.
+fn warn_of_missing(secrets: &Secrets) {
+    for problem in secrets
+        .statuses()
+        .into_iter()
+        .filter_map(|status| status.problem)
+    {
+        tracing::warn!(problem, "a secret cannot be read");
+    }
+}
+
+impl ServeError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Token(_) => Exit::Config,
+            Self::Store(_) | Self::Bind(_) | Self::Start(_) | Self::Signal(_) => Exit::Failed,
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::config::secret::{Secret, SecretName, SecretOrigin};
@@ -42,15 +43,15 @@ pub enum SecretError {
 }
 
 /// What may be said of a secret to an operator.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SecretStatus {
     pub name: SecretName,
     /// Where it comes from: `env NAME` or `file PATH`.
     pub origin: String,
     pub available: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
 }
 

@@ -44,11 +44,24 @@ impl fmt::Display for Faults {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, message) = (&self.path, &self.message);
-        match &self.place {
-            Place::Line(line) if path.is_empty() => write!(f, "line {line}: {message}"),
-            Place::Line(line) => write!(f, "`{path}` at line {line}: {message}"),
-            Place::Environment(name) => write!(f, "`{path}` from {name}: {message}"),
+        let Self {
+            path,
+            place,
+            message,
+        } = self;
+        match (path.as_str(), place) {
+            ("", place) => write!(f, "{place}: {message}"),
+            (path, Place::Line(_)) => write!(f, "`{path}` at {place}: {message}"),
+            (path, Place::Environment(_)) => write!(f, "`{path}` from {place}: {message}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Environment(name) => f.write_str(name),
         }
     }
 }

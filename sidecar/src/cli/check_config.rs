@@ -1,0 +1,59 @@
+//! `check-config`: every fault of a configuration, and what it will lack when it runs here.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::CliError;
+use super::output::count;
+use crate::config::{Config, ConfigError};
+use crate::secrets::Secrets;
+
+pub fn run(file: &Path, as_json: bool) -> Result<String, CliError> {
+    let config = match Config::read(file) {
+        Ok(config) => config,
+        Err(error) => {
+            if as_json {
+                super::output::say(&faults(&error));
+            }
+            return Err(error.into());
+        }
+    };
+    // The place where it is checked need not be the place where it runs: no fault, but worth a word.
+    let missing = missing_secrets(&config);
+    if as_json {
+        return Ok(json!({ "good": true, "warnings": missing }).to_string());
+    }
+    let (feeds, providers) = (config.feeds.len(), config.providers.len());
+    let (feeds, providers) = (count(feeds, "feed"), count(providers, "provider"));
+    let mut text = format!("{} is good: {feeds}, {providers}", file.display());
+    for warning in missing {
+        text.push_str(&format!("\nwarning: {warning}"));
+    }
+    Ok(text)
+}
+
+fn missing_secrets(config: &Config) -> Vec<String> {
+    let statuses = Secrets::new(config.secrets.clone()).statuses();
+    statuses
+        .into_iter()
+        .filter_map(|status| status.problem)
+        .collect()
+}
+
+fn faults(error: &ConfigError) -> String {
+    let faults = match error {
+        ConfigError::Faulty { faults, .. } => {
+            let one = |fault: &crate::config::Fault| {
+                json!({
+                    "path": fault.path,
+                    "place": fault.place.to_string(),
+                    "message": fault.message,
+                })
+            };
+            faults.iter().map(one).collect()
+        }
+        ConfigError::Unreadable { .. } => vec![json!({ "message": error.to_string() })],
+    };
+    json!({ "good": false, "faults": faults }).to_string()
+}

@@ -1,0 +1,167 @@
+//! `ban`, `unban`, `allow`, `unallow` and `decisions`.
+
+use std::time::Duration;
+
+use hyper::Method;
+use reputation::decision::Origin;
+use reputation::{Action, Cidr, Decision};
+
+use super::CliError;
+use super::args::{Allow, Ban};
+use super::output::{count, table, time, until};
+use super::session::{Session, encode};
+use crate::api::admin::{Decisions, NewDecisionBody};
+use crate::intelligence::{Removed, Rule};
+
+const PATH: &str = "/v1/decisions";
+/// What `unban --allow` grants.
+const GRACE: Duration = Duration::from_secs(24 * 3600);
+
+pub async fn ban(session: &Session, ban: &Ban) -> Result<String, CliError> {
+    let body = NewDecisionBody {
+        force: ban.force,
+        ..body("ban", ban.address, ban.duration, ban.reason.clone())
+    };
+    let show = |decision: Decision| {
+        let Decision {
+            id, cidr, expires, ..
+        } = decision;
+        format!("{cidr} is banned {} (decision {id})", until(expires))
+    };
+    session.change(Method::POST, PATH, Some(&body), show).await
+}
+
+pub async fn allow(session: &Session, allow: &Allow) -> Result<String, CliError> {
+    let body = body("allow", allow.address, allow.duration, allow.reason.clone());
+    session
+        .change(Method::POST, PATH, Some(&body), allowed)
+        .await
+}
+
+pub async fn unban(session: &Session, address: Cidr, allow: bool) -> Result<String, CliError> {
+    let path = format!("{PATH}?type=ban&cidr={}", encode(&address.to_string()));
+    let show = |removed: Removed| lifted(&removed, address, allow);
+    let lifted = session
+        .change(Method::DELETE, &path, None::<&()>, show)
+        .await?;
+    if !allow {
+        return Ok(lifted);
+    }
+    let body = body(
+        "allow",
+        address,
+        Some(GRACE),
+        Some("unban --allow".to_owned()),
+    );
+    let allowed = session
+        .change(Method::POST, PATH, Some(&body), allowed)
+        .await?;
+    if session.json {
+        return Ok(format!("{{\"unban\":{lifted},\"allow\":{allowed}}}"));
+    }
+    Ok(format!("{lifted}\n{allowed}"))
+}
+
+pub async fn unallow(session: &Session, address: Cidr) -> Result<String, CliError> {
+    let path = format!("{PATH}?type=allow&cidr={}", encode(&address.to_string()));
+    let show = |removed: Removed| match removed.removed.len() {
+        0 => format!("nothing allowed {address}"),
+        number => format!("{} of {address} taken back", count(number, "allow")),
+    };
+    session
+        .change(Method::DELETE, &path, None::<&()>, show)
+        .await
+}
+
+pub async fn list(session: &Session) -> Result<String, CliError> {
+    session
+        .show(PATH, |answer: Decisions| rows(&answer.decisions))
+        .await
+}
+
+/// Decisions as a table.
+pub fn rows(decisions: &[Decision]) -> String {
+    if decisions.is_empty() {
+        return "no decisions".to_owned();
+    }
+    let row = |decision: &Decision| {
+        [
+            decision.id.to_string(),
+            format!("{:?}", decision.kind).to_lowercase(),
+            decision.cidr.to_string(),
+            match &decision.origin {
+                Origin::Operator => format!("operator {}", decision.author),
+                Origin::Source(name) => name.clone(),
+            },
+            decision.expires.map_or_else(|| "never".to_owned(), time),
+            decision.reason.clone(),
+        ]
+    };
+    let titles = ["ID", "TYPE", "ADDRESS", "BY", "EXPIRES", "REASON"];
+    table(titles, decisions.iter().map(row).collect())
+}
+
+/// A rule in words: who refuses or lets through what, by which standing.
+pub fn rule(rule: &Rule) -> String {
+    let Rule {
+        rank,
+        action,
+        reason,
+        prefix,
+        decision,
+        expires,
+    } = rule;
+    let id = decision
+        .map(|id| format!(", decision {id}"))
+        .unwrap_or_default();
+    let end = expires
+        .map(|at| format!(", until {}", time(at)))
+        .unwrap_or_default();
+    format!(
+        "{} on {prefix} by {} ({reason}{id}{end})",
+        action.name(),
+        rank.name()
+    )
+}
+
+fn allowed(decision: Decision) -> String {
+    let Decision {
+        id, cidr, expires, ..
+    } = decision;
+    format!("{cidr} is allowed {} (decision {id})", until(expires))
+}
+
+fn lifted(removed: &Removed, address: Cidr, allow: bool) -> String {
+    let mut text = match removed.removed.len() {
+        0 => format!("there was no ban of {address}"),
+        number => format!("{} of {address} taken back", count(number, "ban")),
+    };
+    if let Some(still) = removed.still_refused_by.as_ref().filter(|_| !allow) {
+        let verb = if still.action == Action::Throttle {
+            "throttled"
+        } else {
+            "refused"
+        };
+        text.push_str(&format!(
+            "\nstill {verb}: {}\nto let it through for 24 hours: portcullis unban {address} --allow",
+            rule(still)
+        ));
+    }
+    text
+}
+
+fn body(
+    kind: &str,
+    address: Cidr,
+    duration: Option<Duration>,
+    reason: Option<String>,
+) -> NewDecisionBody {
+    NewDecisionBody {
+        cidr: address.to_string(),
+        r#type: kind.to_owned(),
+        reason,
+        author: std::env::var("USER").ok().filter(|user| !user.is_empty()),
+        duration: duration.map(crate::duration::show),
+        force: false,
+    }
+}

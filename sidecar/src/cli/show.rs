@@ -1,0 +1,225 @@
+//! The commands that only look: `check`, `explain`, `feeds` (and its release), `providers`, `secrets`.
+
+use hyper::Method;
+use reputation::{ClientAddress, Verdict};
+use serde::Deserialize;
+
+use super::CliError;
+use super::args::FeedAction;
+use super::decisions::{rows, rule};
+use super::output::{or_dash, table, time};
+use super::session::{Session, encode};
+use crate::intelligence::{Explanation, FeedStatus, ProviderStatus, SourceWord};
+use crate::secrets::SecretStatus;
+
+#[derive(Deserialize)]
+struct Feeds {
+    feeds: Vec<FeedStatus>,
+}
+
+#[derive(Deserialize)]
+struct Released {
+    released: String,
+}
+
+#[derive(Deserialize)]
+struct Providers {
+    providers: Vec<ProviderStatus>,
+}
+
+#[derive(Deserialize)]
+struct Secrets {
+    secrets: Vec<SecretStatus>,
+}
+
+pub async fn check(session: &Session, address: ClientAddress) -> Result<String, CliError> {
+    let path = format!("/v1/check/{}", encode(&address.to_string()));
+    let show = |verdict: Verdict| {
+        let Verdict {
+            action,
+            band,
+            score,
+            reason,
+            ttl_s,
+            scope,
+            ..
+        } = &verdict;
+        let (action, band) = (action.name(), band.name());
+        let provisional = if verdict.provisional {
+            "; a provider is still being asked"
+        } else {
+            ""
+        };
+        format!(
+            "{address}: {action} ({band}, score {score}, {reason}), holds {ttl_s} s for {scope}{provisional}"
+        )
+    };
+    session.show(&path, show).await
+}
+
+pub async fn explain(session: &Session, address: ClientAddress) -> Result<String, CliError> {
+    let path = format!("/v1/explain/{}", encode(&address.to_string()));
+    session
+        .show(&path, |explanation: Explanation| explained(&explanation))
+        .await
+}
+
+pub async fn feeds(session: &Session, action: Option<&FeedAction>) -> Result<String, CliError> {
+    match action {
+        None => {
+            session
+                .show("/v1/feeds", |answer: Feeds| feed_rows(&answer.feeds))
+                .await
+        }
+        Some(FeedAction::Release { name }) => {
+            let path = format!("/v1/feeds/{}/release", encode(name));
+            let show =
+                |Released { released }| format!("{released}: its newest version is in force");
+            session.change(Method::POST, &path, None::<&()>, show).await
+        }
+    }
+}
+
+pub async fn providers(session: &Session) -> Result<String, CliError> {
+    session
+        .show("/v1/providers", |answer: Providers| {
+            provider_rows(&answer.providers)
+        })
+        .await
+}
+
+pub async fn secrets(session: &Session) -> Result<String, CliError> {
+    session
+        .show("/v1/secrets", |answer: Secrets| secret_rows(answer.secrets))
+        .await
+}
+
+fn explained(explanation: &Explanation) -> String {
+    let Explanation {
+        address,
+        action,
+        band,
+        score,
+        reason,
+        ..
+    } = explanation;
+    let (action, band) = (action.name(), band.name());
+    let mut text = format!("{address}: {action} ({band}, score {score}, {reason})\n");
+    match &explanation.rule {
+        Some(deciding) => text.push_str(&format!("decided by: {}\n", rule(deciding))),
+        None => text.push_str("decided by: no list or decision holds it\n"),
+    }
+    if let Some(id) = explanation.decision_id {
+        text.push_str(&format!(
+            "a refused client sees: x-portcullis-decision: {id}\n"
+        ));
+    }
+    if !explanation.decisions.is_empty() {
+        text.push_str(&format!("\n{}", rows(&explanation.decisions)));
+    }
+    if !explanation.sources.is_empty() {
+        let titles = [
+            "SOURCE", "FAMILY", "ROLE", "SCORE", "WEIGHT", "PREFIX", "AGE",
+        ];
+        let rows = explanation.sources.iter().map(source_row).collect();
+        text.push_str(&format!("\n{}", table(titles, rows)));
+    }
+    let coverage = explanation.coverage;
+    if coverage.asked > 0 {
+        let (answered, asked) = (coverage.answered, coverage.asked);
+        text.push_str(&format!(
+            "\n{answered} of {asked} scoring sources had a word on it\n"
+        ));
+    }
+    text
+}
+
+fn source_row(word: &SourceWord) -> [String; 7] {
+    [
+        word.source.clone(),
+        word.family.clone(),
+        word.role.clone(),
+        word.score.to_string(),
+        or_dash(word.weight),
+        word.prefix.to_string(),
+        age(word.age_s),
+    ]
+}
+
+fn feed_rows(feeds: &[FeedStatus]) -> String {
+    if feeds.is_empty() {
+        return "no feeds are configured".to_owned();
+    }
+    let row = |feed: &FeedStatus| {
+        let state = match (&feed.held_because, &feed.last_error) {
+            (Some(why), _) => format!("held: {why} (portcullis feeds release {})", feed.name),
+            (None, _) if feed.held => format!("held (portcullis feeds release {})", feed.name),
+            (None, Some(error)) => format!("error: {error}"),
+            (None, None) => "ok".to_owned(),
+        };
+        [
+            feed.name.clone(),
+            feed.role.clone(),
+            feed.entries.to_string(),
+            feed.skipped.to_string(),
+            feed.age_s.map_or_else(|| "-".to_owned(), age),
+            state,
+        ]
+    };
+    let titles = ["FEED", "ROLE", "ENTRIES", "UNREADABLE", "AGE", "STATE"];
+    table(titles, feeds.iter().map(row).collect())
+}
+
+fn provider_rows(providers: &[ProviderStatus]) -> String {
+    if providers.is_empty() {
+        return "no providers are configured".to_owned();
+    }
+    let row = |provider: &ProviderStatus| {
+        let left = or_dash(provider.remaining);
+        [
+            provider.name.clone(),
+            if provider.available {
+                "available"
+            } else {
+                "not asked"
+            }
+            .to_owned(),
+            format!("{left} of {}", provider.daily_quota),
+            provider.closed_until.map_or_else(|| "-".to_owned(), time),
+            provider.last_success.map_or_else(|| "-".to_owned(), time),
+            or_dash(provider.last_error.as_ref()),
+        ]
+    };
+    let titles = [
+        "PROVIDER",
+        "STATE",
+        "LEFT TODAY",
+        "CLOSED UNTIL",
+        "LAST SUCCESS",
+        "LAST ERROR",
+    ];
+    table(titles, providers.iter().map(row).collect())
+}
+
+fn secret_rows(secrets: Vec<SecretStatus>) -> String {
+    if secrets.is_empty() {
+        return "no secrets are configured".to_owned();
+    }
+    let row = |secret: SecretStatus| {
+        let state = secret.problem.unwrap_or_else(|| "available".to_owned());
+        [
+            secret.name.to_string(),
+            secret.origin,
+            or_dash(secret.expires),
+            state,
+        ]
+    };
+    table(
+        ["SECRET", "FROM", "EXPIRES", "STATE"],
+        secrets.into_iter().map(row).collect(),
+    )
+}
+
+fn age(seconds: u32) -> String {
+    crate::duration::show(std::time::Duration::from_secs(seconds.into()))
+}
