@@ -17,7 +17,9 @@ mod recent;
 mod retry_after;
 pub mod sources;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -46,6 +46,11 @@ impl Listed {
 }
 
 impl Catalogue {
+    /// The table as it is now.
+    pub fn classes(&self) -> Arc<Vec<Class>> {
+        Arc::clone(&self.classes)
+    }
+
     pub fn mark(&mut self, class: Class) -> Mark {
         let rank = class.rank;
         if let Some(&class) = self.numbers.get(&class) {
@@ -85,7 +90,7 @@ pub fn compile(
     Listed {
         // Of two hard feeds that list the same prefix, the one that was configured first names it.
         entries: entries.build_least_of(|one, other| one.rank == other.rank),
-        classes: Arc::clone(&catalogue.classes),
+        classes: catalogue.classes(),
     }
 }
 

@@ -10,6 +10,8 @@ mod prepare;
 pub mod publish;
 mod published;
 mod soft;
+#[cfg(test)]
+mod tests;
 
 pub use publish::{Changed, Publisher, Workshop};
 pub use published::Published;

@@ -155,3 +155,118 @@ impl Scorer<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reputation::UnixSeconds;
+    use reputation::score::Weight;
+
+    use super::*;
+    use crate::config::{Guard, ListScore};
+    use crate::intelligence::feeds::Listing;
+    use crate::intelligence::testing::file_feed;
+    use crate::snapshot::compile::{Listed, compile};
+
+    fn feed(name: &str, role: FeedRole, entries: &[&str]) -> Arc<LoadedFeed> {
+        let mut config = file_feed(name, "/nowhere");
+        config.role = role;
+        let mut listing = PrefixMapBuilder::new();
+        for cidr in entries {
+            listing.push(cidr.parse().unwrap(), 90);
+        }
+        let listing: Listing = listing.build();
+        Arc::new(LoadedFeed::new(Arc::new(config), listing, UnixSeconds(1)))
+    }
+
+    fn soft(name: &str, weight: f64, entries: &[&str]) -> Arc<LoadedFeed> {
+        let role = FeedRole::Score {
+            score: ListScore::Fixed(90),
+            weight: Weight::new(weight).unwrap(),
+        };
+        feed(name, role, entries)
+    }
+
+    fn compiled(feeds: Vec<Arc<LoadedFeed>>, guard: &Guard) -> Listed {
+        let view = feeds.into_iter().enumerate();
+        let view = view.fold(FeedsView::default(), |view, (at, feed)| view.with(at, feed));
+        compile(&view, guard, Policy::default(), &mut Catalogue::default())
+    }
+
+    fn open() -> Guard {
+        Guard {
+            permit_special: true,
+            ..Guard::default()
+        }
+    }
+
+    fn class(listed: &Listed, cidr: &str) -> Vec<(Rank, u8, String)> {
+        let cidr = cidr.parse().unwrap();
+        let entries = listed.entries.inside(cidr);
+        let classes = entries.into_iter().filter(|(entry, _)| *entry == cidr);
+        let classes = classes.filter_map(|(_, mark)| listed.class(mark));
+        let said = classes.map(|class| (class.rank, class.score, class.reason.clone()));
+        said.collect()
+    }
+
+    #[test]
+    fn an_address_on_several_lists_gets_one_entry_with_the_combined_score() {
+        let listed = compiled(
+            vec![
+                soft("one", 0.75, &["198.18.0.0/16", "198.18.7.7"]),
+                soft("two", 0.6, &["198.18.7.0/24"]),
+            ],
+            &open(),
+        );
+        let one = (Rank::Score, 68, "one".to_owned());
+        let both = (Rank::Score, 85, "one".to_owned());
+        assert_eq!(class(&listed, "198.18.0.0/16"), [one]);
+        assert_eq!(class(&listed, "198.18.7.0/24"), [both.clone()]);
+        assert_eq!(class(&listed, "198.18.7.7/32"), [both]);
+    }
+
+    #[test]
+    fn what_stays_clean_is_not_listed() {
+        let listed = compiled(vec![soft("weak", 0.3, &["198.18.0.0/16"])], &open());
+        assert!(listed.entries.is_empty());
+    }
+
+    #[test]
+    fn the_same_prefix_is_listed_once_per_rank_and_the_first_hard_feed_names_it() {
+        let listed = compiled(
+            vec![
+                feed("first", FeedRole::Block, &["198.18.0.1"]),
+                feed("second", FeedRole::Block, &["198.18.0.1"]),
+                soft("soft", 0.75, &["198.18.0.1"]),
+                feed("friends", FeedRole::Allow, &["198.18.0.1"]),
+            ],
+            &open(),
+        );
+        assert_eq!(
+            class(&listed, "198.18.0.1/32"),
+            [
+                (Rank::Score, 68, "soft".to_owned()),
+                (Rank::HardSource, 100, "first".to_owned()),
+                (Rank::Trusted, 0, "friends".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn protected_and_special_ranges_are_trusted_entries() {
+        let guard = Guard {
+            protect: vec!["198.18.3.0/24".parse().unwrap()],
+            ..Guard::default()
+        };
+        let listed = compiled(Vec::new(), &guard);
+        assert_eq!(
+            class(&listed, "198.18.3.0/24"),
+            [(Rank::Trusted, 0, "protected".to_owned())]
+        );
+        assert_eq!(
+            class(&listed, "10.0.0.0/8"),
+            [(Rank::Trusted, 0, "special-purpose".to_owned())]
+        );
+    }
+}
