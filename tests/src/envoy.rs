@@ -233,7 +233,13 @@ impl EnvoyBuilder {
         let mut command = Command::new(words.next().unwrap_or_default());
         command
             .args(words)
-            .args(["--use-dynamic-base-id", "--file-flush-interval-msec", "50"])
+            .args([
+                "--use-dynamic-base-id",
+                "--component-log-level",
+                "main:warn",
+                "--file-flush-interval-msec",
+                "50",
+            ])
             .args(["--concurrency", &self.concurrency.to_string(), "-c"])
             .arg(config)
             .arg("--admin-address-path")

@@ -1,11 +1,12 @@
 //! What can go wrong while parts are started and spoken to.
 
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use thiserror::Error;
 
-#[derive(Debug, Error)]
+/// Shows itself to `unwrap` as it does to people: a log is only readable with its line breaks.
+#[derive(Error)]
 pub enum KitError {
     #[error("{action}")]
     Io {
@@ -30,6 +31,18 @@ pub enum KitError {
     Http(String),
     #[error("no port between {0} and {1} is free")]
     NoPort(u16, u16),
+}
+
+impl fmt::Debug for KitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            write!(f, ": {inner}")?;
+            cause = inner.source();
+        }
+        Ok(())
+    }
 }
 
 impl KitError {

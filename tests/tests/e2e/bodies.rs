@@ -167,7 +167,7 @@ async fn clients_that_leave_while_held_harm_nobody() {
     let mut staying = edge.envoy.connect().await.unwrap();
     staying.write(&stays.head()).await.unwrap();
     let asked = kit::eventually(crate::common::LIMIT, || {
-        !edge.sidecar.asked("/v1/verdict/").is_empty()
+        !edge.sidecar.asked("/v1/verdict/203.0.113.1").is_empty()
     });
     assert!(asked.await);
     drop(leaving);

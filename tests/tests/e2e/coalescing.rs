@@ -45,7 +45,7 @@ async fn two_hundred_requests_of_one_address_ask_once_per_worker() {
         .on_verdicts(Behaviour::Late(Duration::from_millis(300)));
     let statuses = stampede(edge.envoy.edge(), "203.0.113.5").await;
     assert!(statuses.iter().all(|&status| status == 403), "{statuses:?}");
-    let asked = edge.sidecar.asked("/v1/verdict/").len();
+    let asked = edge.sidecar.asked("/v1/verdict/203.0.113.5").len();
     assert!((1..=2).contains(&asked), "{asked} look-ups by 2 workers");
 }
 
