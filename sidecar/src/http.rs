@@ -116,3 +116,113 @@ impl Default for HttpClient {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request with these bytes, then keeps the connection open.
+    async fn answering(bytes: &'static [u8]) -> (Uri, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/list", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+            // Until the client has gone: closing earlier would be an answer too.
+            let _gone = stream.read(&mut [0]).await;
+            String::from_utf8_lossy(request.get(..length).unwrap()).into_owned()
+        });
+        (uri, served)
+    }
+
+    fn get(uri: Uri) -> Get {
+        let timeout = Duration::from_secs(10);
+        Get {
+            uri,
+            headers: HeaderMap::new(),
+            timeout,
+            max_bytes: 8,
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_go_out_and_not_modified_is_an_answer() {
+        let (uri, served) = answering(b"HTTP/1.1 304 Not Modified\r\netag: \"v1\"\r\n\r\n").await;
+        let mut get = get(uri);
+        get.headers
+            .insert("if-none-match", "\"v1\"".parse().unwrap());
+        let client = HttpClient::new();
+        let answer = client.get(get).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (304, 0));
+        assert_eq!(answer.headers["etag"], "\"v1\"");
+        drop(client);
+        let request = served.await.unwrap().to_lowercase();
+        assert!(request.contains("if-none-match: \"v1\"\r\n"), "{request}");
+        assert!(request.contains("user-agent: portcullis/"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let answer =
+            b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+        let (uri, _served) = answering(answer).await;
+        assert_eq!(
+            HttpClient::new()
+                .get(get(uri))
+                .await
+                .unwrap()
+                .status
+                .as_u16(),
+            302
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_limit_is_refused_with_and_without_a_length() {
+        for answer in [
+            b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123456789".as_slice(),
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n",
+        ] {
+            let (uri, _served) = answering(answer).await;
+            let error = HttpClient::new().get(get(uri)).await.unwrap_err();
+            assert!(
+                matches!(error, HttpError::TooLarge { limit: 8 }),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_finishes_is_given_up() {
+        for answer in [
+            b"".as_slice(),
+            b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc",
+        ] {
+            let (uri, _served) = answering(answer).await;
+            let get = Get {
+                timeout: Duration::from_millis(50),
+                ..get(uri)
+            };
+            let error = HttpClient::new().get(get).await.unwrap_err();
+            assert!(matches!(error, HttpError::Timeout(_)), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_server_is_a_failed_exchange() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        drop(listener);
+        let error = HttpClient::new().get(get(uri)).await.unwrap_err();
+        assert!(matches!(error, HttpError::Exchange(_)), "{error:?}");
+    }
+}

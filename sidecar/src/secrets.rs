@@ -134,3 +134,98 @@ fn json_field(
         field: field.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::telemetry::chain;
+
+    const VALUE: &str = "s3cr3t-value";
+
+    fn name() -> SecretName {
+        SecretName::parse("key").unwrap()
+    }
+
+    fn configured(lines: &str) -> Secrets {
+        let text = format!("[secret.key]\n{lines}");
+        Secrets::new(Config::parse(&text, std::iter::empty()).unwrap().secrets)
+    }
+
+    fn in_file(path: &std::path::Path, more: &str) -> Secrets {
+        configured(&format!("from = \"file\"\nname = {path:?}\n{more}"))
+    }
+
+    #[test]
+    fn a_file_is_read_without_its_newline_and_read_again_when_replaced() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let secrets = in_file(file.path(), "");
+        for (written, value) in [
+            ("first\n", "first"),
+            ("second\r\n", "second"),
+            (" x ", " x "),
+        ] {
+            std::fs::write(file.path(), written).unwrap();
+            assert_eq!(secrets.get(&name()).unwrap().expose_secret(), value);
+        }
+    }
+
+    #[test]
+    fn a_field_of_a_json_object_is_a_secret() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("{{\"api_key\": {VALUE:?}, \"n\": 1}}")).unwrap();
+        let secrets = in_file(file.path(), "field = \"api_key\"");
+        assert_eq!(secrets.get(&name()).unwrap().expose_secret(), VALUE);
+        for field in ["other", "n"] {
+            let secrets = in_file(file.path(), &format!("field = {field:?}"));
+            let error = secrets.get(&name()).unwrap_err();
+            assert!(
+                chain(&error).contains(&format!("a text field {field:?}")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_place() {
+        let unset = configured("from = \"env\"\nname = \"PORTCULLIS_TEST_UNSET\"");
+        let message = chain(&unset.get(&name()).unwrap_err());
+        assert_eq!(
+            message,
+            "secret key: the environment variable PORTCULLIS_TEST_UNSET is not set"
+        );
+        let message = chain(
+            &in_file("/nonexistent/key".as_ref(), "")
+                .get(&name())
+                .unwrap_err(),
+        );
+        assert!(
+            message.starts_with("secret key: /nonexistent/key cannot be read: "),
+            "{message}"
+        );
+        let other = SecretName::parse("other").unwrap();
+        assert!(chain(&unset.get(&other).unwrap_err()).contains("add [secret.other]"));
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let message = chain(&in_file(empty.path(), "").get(&name()).unwrap_err());
+        assert!(message.ends_with("is empty"), "{message}");
+    }
+
+    #[test]
+    fn no_error_status_or_debug_print_shows_a_value() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), VALUE).unwrap();
+        let broken = in_file(file.path(), "field = \"api_key\"");
+        let error = broken.get(&name()).unwrap_err();
+        let good = in_file(file.path(), "");
+        let value = good.get(&name()).unwrap();
+        let statuses = (broken.statuses(), good.statuses());
+        let shown = format!(
+            "{error:?} {} {statuses:?} {value:?} {good:?}",
+            chain(&error)
+        );
+        assert!(!shown.contains(VALUE), "{shown}");
+        assert!(statuses.1.first().unwrap().available && !statuses.0.first().unwrap().available);
+    }
+}

@@ -52,7 +52,9 @@ struct Server<H> {
 }
 
 const MAX_CONNECTIONS: usize = 4096;
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// It also ends idle connections, so it must outlast the `idle_timeout` of envoy.yaml's clusters (30 s):
+/// otherwise a look-up may be sent into a connection that is just being closed.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 const MAX_HEADERS: usize = 64;
 /// How long open requests may take after the shut-down began.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -163,12 +165,13 @@ fn log(
     took: Duration,
 ) {
     let route = exchange.route;
+    let took_ms = took.as_secs_f64() * 1000.0;
     if exchange.notable {
         let request_id = exchange.id.text();
-        tracing::info!(listener, route, %request_id, %method, path, status, ?took, "request");
+        tracing::info!(listener, route, %request_id, %method, path, status, took_ms, "request");
     } else if tracing::enabled!(tracing::Level::DEBUG) {
         let request_id = exchange.id.text();
-        tracing::debug!(listener, route, %request_id, %method, path, status, ?took, "request");
+        tracing::debug!(listener, route, %request_id, %method, path, status, took_ms, "request");
     }
 }
 

@@ -160,8 +160,17 @@ fn body(
         cidr: address.to_string(),
         r#type: kind.to_owned(),
         reason,
-        author: std::env::var("USER").ok().filter(|user| !user.is_empty()),
+        author: Some(author()),
         duration: duration.map(crate::duration::show),
         force: false,
     }
+}
+
+/// Whoever types, as far as the system says.
+fn author() -> String {
+    let names = ["USER", "LOGNAME"].into_iter();
+    let mut known = names.filter_map(|name| std::env::var(name).ok());
+    known
+        .find(|user| !user.is_empty())
+        .unwrap_or_else(|| "command line".to_owned())
 }
