@@ -109,6 +109,8 @@ proxy_wasm::main! {{
 
 #[unsafe(no_mangle)]
 extern "C" fn portcullis_on_vm_start(_root: u32, _size: usize) -> bool {
+    #[cfg(feature = "trap")]
+    crate::trap::at_vm_start(&Envoy, &buffer(BufferType::VmConfiguration, usize::MAX));
     with_vm(true, |vm| vm.on_start(&Envoy))
 }
 

@@ -194,7 +194,7 @@ impl Cache {
         now: UnixSeconds,
         random: u64,
     ) {
-        let expires = now.plus(if random % 2 == 0 { 1 } else { 2 });
+        let expires = now.plus(if random.is_multiple_of(2) { 1 } else { 2 });
         self.put(key, Known::Failed(cause), generation, now, expires);
     }
 

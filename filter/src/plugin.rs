@@ -1,7 +1,5 @@
 //! One plugin of the VM: its configuration and everything it knows. Owns what happens on a tick.
 
-use reputation::manifest::SnapshotVersion;
-
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::host::{AnswerSize, ContextId, Host, Token};
@@ -79,6 +77,8 @@ impl Plugin {
     }
 
     pub fn on_tick<H: Host>(&mut self, turn: &mut Turn<'_, H>, now: u64) {
+        #[cfg(feature = "trap")]
+        self.config.trap.at(turn.host, crate::trap::Callback::Tick);
         let place = loader::Place {
             keys: &self.keys,
             nonce: self.nonce,
@@ -118,6 +118,10 @@ impl Plugin {
         size: AnswerSize,
         now: u64,
     ) {
+        #[cfg(feature = "trap")]
+        self.config
+            .trap
+            .at(turn.host, crate::trap::Callback::HttpCallResponse);
         if self.puller.owns(token) {
             let place = puller::Place {
                 keys: &self.keys,
@@ -153,10 +157,7 @@ impl Plugin {
     }
 
     fn tell_the_fleet<H: Host>(&mut self, turn: &mut Turn<'_, H>, now: u64) {
-        let version = self
-            .snapshot
-            .version()
-            .unwrap_or(SnapshotVersion::default());
+        let version = self.snapshot.version().unwrap_or_default();
         let status = Status {
             nonce: self.nonce,
             epoch: version.epoch,

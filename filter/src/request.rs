@@ -6,7 +6,7 @@ use reputation::mode::Mode;
 use reputation::special::is_local;
 
 use crate::act::{act, fail, pass_unknown};
-use crate::cache::{Cache, Known};
+use crate::cache::{Cache, Key, Known};
 use crate::client::{self, AddressKind};
 use crate::config::{Config, Policy, Strip};
 use crate::host::{ContextId, Flow, Host};
@@ -24,6 +24,10 @@ pub fn on_request<H: Host>(
     context: ContextId,
 ) -> Flow {
     let config = &plugin.config;
+    #[cfg(feature = "trap")]
+    config
+        .trap
+        .at(turn.host, crate::trap::Callback::RequestHeaders);
     // Before the route is read: a forged header must not choose it.
     if config.strip == Strip::Filter {
         strip(turn.host);
@@ -91,7 +95,7 @@ fn decide<H: Host>(
     if let Some(found) = find(snapshot.base(), snapshot.overlay(), address, turn.now) {
         let judgement = Judgement::of_entry(&found, &config.actions);
         #[cfg(feature = "trap")]
-        crate::trap::on_reason(config, judgement.reason);
+        config.trap.on_reason(judgement.reason);
         return act(turn, config, policy.mode, address, &judgement);
     }
     if !snapshot.lookups() {
@@ -134,7 +138,27 @@ fn ask<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, waiter: Waiter) -> 
     match asked {
         Asked::Held => Flow::Pause,
         Asked::Passing => pass_unknown(turn, waiter.policy),
-        Asked::Failed(cause) => fail(turn, &plugin.config, waiter.policy, cause),
+        Asked::Failed(cause) => {
+            remember_failure(turn, plugin, waiter.address, cause);
+            fail(turn, &plugin.config, waiter.policy, cause)
+        }
+    }
+}
+
+/// Remembers that this address could not be asked about, so that its next requests do not try again.
+fn remember_failure<H: Host>(
+    turn: &mut Turn<'_, H>,
+    plugin: &mut Plugin,
+    address: ClientAddress,
+    cause: FailureCause,
+) {
+    // The breaker costs nothing to ask again, and may close any moment.
+    if cause != FailureCause::Breaker {
+        let (key, generation) = (Key::exact(address), plugin.snapshot.generation());
+        let random = turn.random.draw();
+        plugin
+            .cache
+            .keep_failure(key, cause, generation, turn.now, random);
     }
 }
 
@@ -164,3 +188,6 @@ fn strip<H: Host>(host: &H) {
         .filter(|name| name.starts_with("x-portcullis-"));
     forged.for_each(|name| host.remove_request_header(name));
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,11 @@ impl Vm {
         for warning in &checked.warnings {
             log::warn!("portcullis: configuration: {warning}");
         }
+        #[cfg(feature = "trap")]
+        checked
+            .config
+            .trap
+            .at(host, crate::trap::Callback::Configure);
         self.on_start(host);
         self.install(host, root, checked.config);
         true

@@ -11,6 +11,8 @@ use reputation::{Action, Band};
 use crate::client::AllowList;
 use crate::refuse::Templates;
 
+#[cfg(feature = "trap")]
+pub use raw::{Findings, Section};
 pub use validated::Checked;
 
 /// A checked configuration. Every key of the public contract, with its default.
@@ -32,7 +34,7 @@ pub struct Config {
     /// In the order in which they are tried: the more specific pattern first.
     pub routes: Vec<Route>,
     #[cfg(feature = "trap")]
-    pub trap: Option<crate::trap::TrapConfig>,
+    pub trap: crate::trap::TrapConfig,
 }
 
 /// What may differ from route to route.

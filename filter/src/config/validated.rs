@@ -100,7 +100,7 @@ fn read(root: &mut Section<'_>, findings: &mut Findings) -> Config {
         ready_path: ready_path(root, findings),
         routes: routes(root, base, findings),
         #[cfg(feature = "trap")]
-        trap: crate::trap::TrapConfig::read(root.value("trap")),
+        trap: crate::trap::TrapConfig::read(root, findings),
     }
 }
 
@@ -271,7 +271,8 @@ fn ready_path(root: &mut Section<'_>, findings: &mut Findings) -> Option<String>
         .text("ready_path", findings)
         .unwrap_or("/.portcullis/ready");
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
-    if !path.is_empty() && !(path.starts_with('/') && path.bytes().all(plain)) {
+    let fits = path.is_empty() || path.starts_with('/') && path.bytes().all(plain);
+    if !fits {
         findings.fault(
             "ready_path",
             format_args!("a path such as /.portcullis/ready is expected, not {path:?}"),

@@ -50,7 +50,7 @@ enum Step {
     },
     Check {
         layer: Layer,
-        image: Image<Bytes>,
+        image: Box<Image<Bytes>>,
         checker: Checker,
     },
     Done,
@@ -320,7 +320,7 @@ impl Load {
                 layer,
                 image,
                 mut checker,
-            } => match checker.step(&image, ITEMS_PER_CHECK) {
+            } => match checker.step(image.as_ref(), ITEMS_PER_CHECK) {
                 Ok(Progress::More) => Step::Check {
                     layer,
                     image,
@@ -328,8 +328,8 @@ impl Load {
                 },
                 Ok(Progress::Done) => {
                     match layer {
-                        Layer::Base => self.incoming.base = Some(image),
-                        Layer::Overlay => self.incoming.overlay = Some(image),
+                        Layer::Base => self.incoming.base = Some(*image),
+                        Layer::Overlay => self.incoming.overlay = Some(*image),
                     }
                     self.next_image(Some(layer), snapshot)
                 }
@@ -379,7 +379,7 @@ impl Load {
         match Image::open(bytes) {
             Ok(image) => Ok(Step::Check {
                 layer,
-                image,
+                image: Box::new(image),
                 checker: Checker::new(),
             }),
             Err(error) => Err(Stop::Refused(

@@ -1,0 +1,608 @@
+use reputation::manifest::{ImageRef, Manifest, SnapshotVersion, WIRE_VERSION};
+use reputation::set::{Basis, Class, Decided, Image, ImageBuilder, Kind, Meta};
+use reputation::{Action, Band, DecisionId, Rank, UnixSeconds, Verdict};
+
+use super::*;
+use crate::host::{AnswerSize, CallError, Property, Token};
+use crate::metrics::Metrics;
+use crate::snapshot::Incoming;
+use crate::testing::{MockHost, clean_verdict, config, deny_verdict};
+use crate::turn::Random;
+
+const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+const ENFORCE: &str = r#"{"mode":"enforce"}"#;
+const HOLD: &str = r#"{"mode":"enforce","unknown":"hold","hold_ms":20}"#;
+
+/// A plugin and its host, driven as Envoy would.
+struct Stage {
+    host: MockHost,
+    metrics: Metrics,
+    random: Random,
+    plugin: Plugin,
+    now: UnixSeconds,
+}
+
+/// An entry of the snapshot: prefix, rank, what is done, and how long it holds.
+type Entry = (&'static str, Rank, Basis, Option<u32>);
+
+const BAN: Basis = Basis::Action(Action::Deny);
+const LISTED: Basis = Basis::Band(Band::Malicious);
+
+impl Stage {
+    fn new(json: &str) -> Self {
+        let host = MockHost::default();
+        host.micros.set(u64::from(NOW.0) * 1_000_000);
+        let (mut metrics, mut random) = (Metrics::new(), Random::new(1));
+        let mut turn = Turn {
+            host: &host,
+            metrics: &mut metrics,
+            random: &mut random,
+            now: NOW,
+        };
+        let plugin = Plugin::new(&mut turn, config(json), host.micros.get());
+        Self {
+            host,
+            metrics,
+            random,
+            plugin,
+            now: NOW,
+        }
+    }
+
+    fn turn<R>(&mut self, work: impl FnOnce(&mut Turn<'_, MockHost>, &mut Plugin) -> R) -> R {
+        let mut turn = Turn {
+            host: &self.host,
+            metrics: &mut self.metrics,
+            random: &mut self.random,
+            now: self.now,
+        };
+        work(&mut turn, &mut self.plugin)
+    }
+
+    fn load(&mut self, base: &[Entry], overlay: &[Entry], generation: u32, lookups: bool) {
+        let base = image(Kind::Base, base);
+        let base_ref = ImageRef::of(&base);
+        let kind = Kind::Overlay {
+            base: base_ref.digest,
+        };
+        let overlay = image(kind, overlay);
+        let manifest = Manifest {
+            wire: WIRE_VERSION,
+            version: VERSION,
+            generation,
+            base: base_ref,
+            overlay: ImageRef::of(&overlay),
+            built_at: NOW,
+            valid_until: NOW.plus(100),
+            lookups,
+            modes: Vec::new(),
+        };
+        let incoming = Incoming {
+            base: Some(Image::open(base).unwrap()),
+            overlay: Some(Image::open(overlay).unwrap()),
+        };
+        self.plugin.snapshot.activate(&manifest, incoming, 0);
+    }
+
+    fn request(&mut self, address: &str) -> Flow {
+        self.request_of(ContextId(1), address)
+    }
+
+    fn request_of(&mut self, context: ContextId, address: &str) -> Flow {
+        let peer = match address.contains(':') {
+            true => format!("[{address}]:0"),
+            false => format!("{address}:0"),
+        };
+        self.host
+            .set_property(Property::SourceAddress, peer.as_bytes());
+        self.host.enter(context).unwrap();
+        self.turn(|turn, plugin| on_request(turn, plugin, context))
+    }
+
+    fn answer(&mut self, token: Token, status: &str, body: &[u8]) {
+        self.host.set_answer(status, body);
+        let headers = if status.is_empty() { 0 } else { 3 };
+        let size = AnswerSize {
+            headers,
+            body: body.len(),
+        };
+        let now = self.host.micros.get();
+        self.turn(|turn, plugin| plugin.on_answer(turn, token, size, now));
+    }
+
+    fn answer_with(&mut self, token: Token, verdict: &Verdict) {
+        self.answer(token, "200", &serde_json::to_vec(verdict).unwrap());
+    }
+
+    /// The token of the one look-up made since.
+    fn asked(&self) -> Token {
+        let calls = self.host.calls();
+        assert_eq!(calls.len(), 1, "{calls:?}");
+        calls[0].token
+    }
+
+    fn status(&self) -> u16 {
+        self.host.sent().pop().unwrap().status
+    }
+
+    fn count(&mut self, name: &str) -> u64 {
+        self.metrics.flush(&self.host);
+        self.host.metric(name)
+    }
+}
+
+const VERSION: SnapshotVersion = SnapshotVersion {
+    epoch: 1,
+    version: 1,
+};
+
+fn image(kind: Kind, entries: &[Entry]) -> Vec<u8> {
+    let meta = Meta {
+        kind,
+        version: VERSION,
+        built_at: NOW,
+        valid_until: NOW.plus(100),
+    };
+    let mut builder = ImageBuilder::new(meta);
+    for (cidr, rank, basis, lives) in entries {
+        let allowed = matches!(basis, Basis::Action(Action::Allow));
+        let class = builder.class(&Class {
+            rank: *rank,
+            basis: *basis,
+            band: if allowed {
+                Band::Clean
+            } else {
+                Band::Malicious
+            },
+            score: if allowed { 0 } else { 100 },
+            reason: "the list".to_owned(),
+        });
+        let decided = Decided {
+            id: Some(DecisionId(7)),
+            created: NOW,
+            expires: lives.map(|seconds| NOW.plus(seconds)),
+        };
+        builder.decide(cidr.parse().unwrap(), class, decided);
+    }
+    builder.build().unwrap()
+}
+
+#[test]
+fn a_listed_address_is_refused_and_its_neighbour_passes() {
+    let mut stage = Stage::new(ENFORCE);
+    stage.load(
+        &[("192.0.2.1", Rank::HardSource, LISTED, None)],
+        &[],
+        1,
+        false,
+    );
+    assert_eq!(stage.request("192.0.2.1"), Flow::Pause);
+    assert_eq!(stage.status(), 403);
+    assert_eq!(stage.request("192.0.2.2"), Flow::Continue);
+    assert!(stage.host.sent().is_empty());
+    assert!(stage.host.header("x-portcullis-action").is_none());
+    let denied = "portcullis_verdicts_total.action.deny.source.snapshot.mode.enforce";
+    assert_eq!(stage.count(denied), 1);
+    let clean = "portcullis_verdicts_total.action.allow.source.unlisted.mode.enforce";
+    assert_eq!(stage.count(clean), 1);
+}
+
+#[test]
+fn a_known_address_costs_one_host_call_that_returns_bytes_and_no_clock() {
+    let mut stage = Stage::new(ENFORCE);
+    stage.load(&[], &[], 1, false);
+    stage.request("8.8.8.8");
+    assert_eq!(stage.host.property_reads(), 1);
+    assert!(stage.host.calls().is_empty());
+}
+
+#[test]
+fn the_local_allow_list_wins_over_everything() {
+    let mut stage = Stage::new(r#"{"mode":"enforce","allow":["192.0.2.0/24"]}"#);
+    stage.load(
+        &[],
+        &[("192.0.2.1", Rank::OperatorBan, BAN, None)],
+        1,
+        false,
+    );
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    let local = "portcullis_verdicts_total.action.allow.source.local.mode.enforce";
+    assert_eq!(stage.count(local), 1);
+}
+
+#[test]
+fn overlay_and_base_are_both_read_and_the_higher_rank_wins() {
+    let allow = Basis::Action(Action::Allow);
+    let mut stage = Stage::new(ENFORCE);
+    let base = [("192.0.2.1/32", Rank::OperatorAllow, allow, None)];
+    stage.load(
+        &base,
+        &[("192.0.0.0/16", Rank::SourceDecision, BAN, None)],
+        1,
+        false,
+    );
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    assert_eq!(stage.request("192.0.2.2"), Flow::Pause);
+}
+
+#[test]
+fn a_ban_expires_without_anybodys_help() {
+    let mut stage = Stage::new(ENFORCE);
+    stage.load(
+        &[],
+        &[("192.0.2.1", Rank::OperatorBan, BAN, Some(10))],
+        1,
+        false,
+    );
+    assert_eq!(stage.request("192.0.2.1"), Flow::Pause);
+    stage.now = NOW.plus(10);
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+}
+
+#[test]
+fn bands_follow_the_configured_actions_and_explicit_words_do_not() {
+    let lenient = r#"{"mode":"enforce","actions":{"malicious":"tag"}}"#;
+    let mut stage = Stage::new(lenient);
+    let base = [
+        ("192.0.2.1", Rank::HardSource, LISTED, None),
+        ("192.0.2.2", Rank::OperatorBan, BAN, None),
+    ];
+    stage.load(&base, &[], 1, false);
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    assert_eq!(
+        stage.host.header("x-portcullis-action").as_deref(),
+        Some("tag")
+    );
+    assert_eq!(
+        stage.host.header("x-portcullis-band").as_deref(),
+        Some("malicious")
+    );
+    assert_eq!(
+        stage.host.header("x-portcullis-score").as_deref(),
+        Some("100")
+    );
+    assert_eq!(
+        stage.host.header("x-portcullis-reason").as_deref(),
+        Some("the list")
+    );
+    assert_eq!(stage.request("192.0.2.2"), Flow::Pause);
+}
+
+#[test]
+fn throttling_is_marked_in_enforce_only_and_headers_can_be_switched_off() {
+    let throttle = [(
+        "192.0.2.1",
+        Rank::OperatorBan,
+        Basis::Action(Action::Throttle),
+        None,
+    )];
+    let marked = |json: &str| {
+        let mut stage = Stage::new(json);
+        stage.load(&throttle, &[], 1, false);
+        assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+        let header = |name: &str| stage.host.header(name).is_some();
+        (
+            header("x-portcullis-throttle"),
+            header("x-portcullis-action"),
+        )
+    };
+    assert_eq!(marked(ENFORCE), (true, true));
+    assert_eq!(marked(r#"{"mode":"monitor"}"#), (false, false));
+    let none = r#"{"mode":"enforce","upstream_headers":"none"}"#;
+    assert_eq!(marked(none), (true, false));
+}
+
+#[test]
+fn monitor_counts_and_tells_the_log_and_passes() {
+    let mut stage = Stage::new("{}");
+    stage.load(
+        &[("192.0.2.1", Rank::OperatorBan, BAN, None)],
+        &[],
+        1,
+        false,
+    );
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    assert!(stage.host.sent().is_empty());
+    let state = |name: &str| stage.host.state(name).unwrap();
+    assert_eq!(state("portcullis_verdict"), "would_deny");
+    assert_eq!(state("portcullis_reason"), "the list");
+    assert_eq!(state("portcullis_score"), "100");
+    assert_eq!(state("portcullis_decision"), "0000000000000007");
+    assert_eq!(state("portcullis_source"), "snapshot");
+    let counted = "portcullis_verdicts_total.action.deny.source.snapshot.mode.monitor";
+    assert_eq!(stage.count(counted), 1);
+}
+
+#[test]
+fn off_does_nothing_at_all() {
+    let mut stage = Stage::new(r#"{"mode":"off"}"#);
+    stage.load(&[("192.0.2.1", Rank::OperatorBan, BAN, None)], &[], 1, true);
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    assert!(stage.host.calls().is_empty());
+    assert!(stage.host.state("portcullis_verdict").is_none());
+    assert_eq!(
+        stage.count("portcullis_client_addresses_total.kind.public"),
+        0
+    );
+}
+
+#[test]
+fn an_unknown_address_is_asked_about_once_and_known_the_next_time() {
+    let mut stage = Stage::new(ENFORCE);
+    stage.host.put_header("x-request-id", b"r-1");
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    let calls = stage.host.calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].cluster, "portcullis");
+    assert_eq!(calls[0].path, "/v1/verdict/8.8.8.8?wait_ms=150&prefix=64");
+    assert_eq!(calls[0].request_id.as_deref(), Some("r-1"));
+    stage.answer_with(calls[0].token, &deny_verdict("8.8.8.8/32"));
+    assert_eq!(stage.request("8.8.8.8"), Flow::Pause);
+    assert!(stage.host.calls().is_empty());
+    assert_eq!(
+        stage.host.state("portcullis_source").as_deref(),
+        Some("cache")
+    );
+    assert_eq!(stage.count("portcullis_lookups_total.outcome.ok"), 1);
+}
+
+#[test]
+fn a_new_generation_asks_again_and_an_answer_to_the_old_one_is_not_kept() {
+    let mut stage = Stage::new(ENFORCE);
+    stage.load(&[], &[], 1, true);
+    stage.request("8.8.8.8");
+    let before = stage.asked();
+    stage.load(&[], &[], 2, true);
+    stage.answer_with(before, &deny_verdict("8.8.8.8/32"));
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    let token = stage.asked();
+    stage.answer_with(token, &clean_verdict("8.8.8.8/32"));
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    assert!(stage.host.calls().is_empty());
+}
+
+#[test]
+fn held_requests_share_one_lookup_and_all_go_on() {
+    let mut stage = Stage::new(HOLD);
+    for context in 1..=200 {
+        assert_eq!(stage.request_of(ContextId(context), "8.8.8.8"), Flow::Pause);
+    }
+    let calls = stage.host.calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(
+        (calls[0].timeout_ms, calls[0].path.contains("wait_ms=16")),
+        (22, true)
+    );
+    stage.host.end_stream(ContextId(7));
+    stage.answer_with(calls[0].token, &clean_verdict("8.8.8.8/32"));
+    let resumed = stage.host.resumed();
+    assert_eq!(resumed.len(), 199, "one client is gone");
+    assert!(!resumed.contains(&ContextId(7)));
+}
+
+#[test]
+fn held_requests_of_a_bad_address_are_refused() {
+    let mut stage = Stage::new(HOLD);
+    stage.request_of(ContextId(1), "8.8.8.8");
+    stage.request_of(ContextId(2), "8.8.8.8");
+    let token = stage.asked();
+    stage.answer_with(token, &deny_verdict("8.8.8.8/32"));
+    let sent = stage.host.sent();
+    assert_eq!(
+        sent.iter()
+            .map(|s| (s.context.0, s.status))
+            .collect::<Vec<_>>(),
+        [(1, 403), (2, 403)]
+    );
+    assert!(
+        stage.host.resumed().is_empty(),
+        "a refused stream is not touched again"
+    );
+    let denied = "portcullis_verdicts_total.action.deny.source.lookup.mode.enforce";
+    assert_eq!(stage.count(denied), 2);
+}
+
+#[test]
+fn one_visitor_never_decides_for_his_neighbours() {
+    let mut stage = Stage::new(HOLD);
+    stage.request_of(ContextId(1), "2001:db8::1");
+    stage.request_of(ContextId(2), "2001:db8::2");
+    let token = stage.asked();
+    stage.answer_with(token, &deny_verdict("2001:db8::1/128"));
+    assert_eq!(stage.host.sent().len(), 1);
+    assert_eq!(stage.host.resumed(), [ContextId(2)]);
+    assert_eq!(stage.request_of(ContextId(3), "2001:db8::1"), Flow::Pause);
+    assert_eq!(stage.status(), 403);
+    stage.request_of(ContextId(4), "2001:db8::2");
+    stage.asked();
+}
+
+#[test]
+fn every_bad_answer_is_a_failure_with_its_cause() {
+    for (status, body, cause) in [
+        ("", &b""[..], "unavailable"),
+        ("503", b"upstream connect error", "unavailable"),
+        ("504", b"upstream request timeout", "timeout"),
+        ("404", b"{}", "rubbish"),
+        ("200", b"<html>", "rubbish"),
+        ("200", b"", "rubbish"),
+        ("200", b"\xff\xfe", "rubbish"),
+    ] {
+        let mut stage = Stage::new(HOLD);
+        assert_eq!(stage.request("8.8.8.8"), Flow::Pause);
+        let token = stage.asked();
+        stage.answer(token, status, body);
+        assert_eq!(stage.host.resumed().len(), 1, "{cause}");
+        let failed = format!("portcullis_failures_total.policy.open.cause.{cause}");
+        assert_eq!(stage.count(&failed), 1, "{status}");
+        stage.request("8.8.8.8");
+        assert!(
+            stage.host.calls().is_empty(),
+            "not asked again at once: {cause}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_about_somebody_else_is_rubbish() {
+    let mut stage = Stage::new(HOLD);
+    stage.request("8.8.8.8");
+    let token = stage.asked();
+    stage.answer_with(token, &deny_verdict("9.9.9.9/32"));
+    assert_eq!(stage.host.resumed().len(), 1);
+    assert_eq!(stage.count("portcullis_lookups_total.outcome.rubbish"), 1);
+}
+
+#[test]
+fn closed_answers_503_in_enforce_and_never_as_a_denial() {
+    let mut stage = Stage::new(r#"{"mode":"enforce","failure":"closed","unknown":"hold"}"#);
+    stage.request("8.8.8.8");
+    let token = stage.asked();
+    stage.answer(token, "504", b"");
+    let sent = stage.host.sent().pop().unwrap();
+    assert_eq!(
+        (sent.status, sent.header("x-portcullis-decision")),
+        (503, None)
+    );
+    assert_eq!(
+        stage.count("portcullis_failures_total.policy.closed.cause.timeout"),
+        1
+    );
+    assert_eq!(
+        stage.host.state("portcullis_verdict").as_deref(),
+        Some("unavailable")
+    );
+    let mut stage = Stage::new(r#"{"mode":"monitor","failure":"closed","unknown":"hold"}"#);
+    stage.request("8.8.8.8");
+    let token = stage.asked();
+    stage.answer(token, "504", b"");
+    assert_eq!(stage.host.resumed().len(), 1);
+}
+
+#[test]
+fn a_client_without_an_address_follows_failure_under_its_own_cause() {
+    for (failure, expected) in [("open", Flow::Continue), ("closed", Flow::Pause)] {
+        let mut stage = Stage::new(&format!(r#"{{"mode":"enforce","failure":"{failure}"}}"#));
+        stage
+            .host
+            .set_property(Property::SourceAddress, b"/run/edge.sock");
+        let flow = stage.turn(|turn, plugin| on_request(turn, plugin, ContextId(1)));
+        assert_eq!(flow, expected);
+        let name = format!("portcullis_failures_total.policy.{failure}.cause.address");
+        assert_eq!(stage.count(&name), 1);
+        assert_eq!(
+            stage.count("portcullis_client_addresses_total.kind.missing"),
+            1
+        );
+    }
+}
+
+#[test]
+fn after_five_failures_nothing_is_asked_and_nothing_held() {
+    let mut stage = Stage::new(HOLD);
+    for n in 1..=5 {
+        assert_eq!(stage.request(&format!("8.8.8.{n}")), Flow::Pause);
+        let token = stage.asked();
+        stage.answer(token, "504", b"");
+    }
+    assert_eq!(stage.request("8.8.8.6"), Flow::Continue);
+    assert!(stage.host.calls().is_empty());
+    assert_eq!(
+        stage.count("portcullis_failures_total.policy.open.cause.breaker"),
+        1
+    );
+    stage.host.micros.set(stage.host.micros.get() + 1_600_000);
+    assert_eq!(stage.request("8.8.8.7"), Flow::Pause);
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue, "one probe");
+    let token = stage.asked();
+    stage.answer_with(token, &clean_verdict("8.8.8.7/32"));
+    assert_eq!(stage.request("8.8.8.9"), Flow::Pause);
+}
+
+#[test]
+fn a_cluster_that_cannot_be_called_is_a_failure_at_once() {
+    let mut stage = Stage::new(HOLD);
+    stage.host.call_error.set(Some(CallError::Cluster));
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    stage.host.call_error.set(None);
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    assert!(stage.host.calls().is_empty(), "remembered for a moment");
+    assert_eq!(
+        stage.count("portcullis_failures_total.policy.open.cause.unavailable"),
+        2
+    );
+}
+
+#[test]
+fn beyond_the_limits_requests_pass_and_are_counted() {
+    let limits =
+        r#"{"mode":"enforce","unknown":"hold","failure":"closed","limits":{"lookups":2,"held":1}}"#;
+    let mut stage = Stage::new(limits);
+    assert_eq!(stage.request_of(ContextId(1), "8.8.8.1"), Flow::Pause);
+    assert_eq!(
+        stage.request_of(ContextId(2), "8.8.8.1"),
+        Flow::Continue,
+        "one may be held"
+    );
+    assert_eq!(stage.request_of(ContextId(3), "8.8.8.2"), Flow::Continue);
+    assert_eq!(stage.request_of(ContextId(4), "8.8.8.3"), Flow::Continue);
+    assert_eq!(stage.host.calls().len(), 2);
+    assert_eq!(stage.count("portcullis_lookups_total.outcome.unheld"), 3);
+    assert_eq!(stage.count("portcullis_lookups_total.outcome.limited"), 1);
+    assert!(stage.host.sent().is_empty());
+}
+
+#[test]
+fn a_hold_does_not_wait_for_a_slower_lookup() {
+    let routed = r#"{"mode":"enforce","routes":{"hold":{"unknown":"hold","hold_ms":10}}}"#;
+    let mut stage = Stage::new(routed);
+    stage.host.set_property(Property::RouteName, b"pass");
+    assert_eq!(stage.request_of(ContextId(1), "8.8.8.8"), Flow::Continue);
+    stage.host.set_property(Property::RouteName, b"hold");
+    assert_eq!(stage.request_of(ContextId(2), "8.8.8.8"), Flow::Pause);
+    let calls = stage.host.calls();
+    let timeouts: Vec<_> = calls.iter().map(|call| call.timeout_ms).collect();
+    assert_eq!(timeouts, [250, 12]);
+    stage.answer_with(calls[0].token, &clean_verdict("8.8.8.8/32"));
+    assert_eq!(stage.host.resumed(), [ContextId(2)], "any answer is good");
+    stage.answer_with(calls[1].token, &clean_verdict("8.8.8.8/32"));
+    assert!(stage.host.resumed().is_empty());
+}
+
+#[test]
+fn a_lookup_that_was_lost_with_its_root_releases_who_waits() {
+    let mut stage = Stage::new(HOLD);
+    assert_eq!(stage.request("8.8.8.8"), Flow::Pause);
+    let later = stage.host.micros.get() + 2_000_000;
+    stage.turn(|turn, plugin| plugin.on_tick(turn, later));
+    assert_eq!(stage.host.resumed(), [ContextId(1)]);
+}
+
+#[test]
+fn forged_headers_are_stripped_before_the_route_is_read() {
+    let mut stage = Stage::new(r#"{"mode":"enforce","strip":"filter"}"#);
+    stage.load(&[], &[], 1, false);
+    for name in ["x-portcullis-band", "x-portcullis-anything", "x-other"] {
+        stage.host.put_header(name, b"\xff");
+    }
+    stage.request("8.8.8.8");
+    assert!(stage.host.header("x-portcullis-band").is_none());
+    assert!(stage.host.header("x-portcullis-anything").is_none());
+    assert!(stage.host.header("x-other").is_some());
+}
+
+#[test]
+fn only_local_and_allowed_clients_see_the_readiness_path() {
+    let mut stage = Stage::new(r#"{"mode":"off","allow":["198.51.100.0/24"]}"#);
+    stage.host.put_header(":path", b"/.portcullis/ready");
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    for probe in ["127.0.0.1", "10.0.0.1", "198.51.100.4"] {
+        assert_eq!(stage.request(probe), Flow::Pause, "{probe}");
+        assert_eq!(stage.status(), 503);
+    }
+    stage.load(&[], &[], 1, false);
+    assert_eq!(stage.request("::1"), Flow::Pause);
+    assert_eq!(stage.status(), 200);
+}
