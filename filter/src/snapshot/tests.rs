@@ -1,1 +1,556 @@
+//! Fetching and loading together, between a sidecar of the tests and several VMs that share one memory.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use reputation::digest::Digest;
+use reputation::manifest::{ImageRef, MAX_PART_BYTES, WIRE_VERSION};
+use reputation::mode::{Mode, ModeOverride};
+use reputation::set::{Basis, Class, ImageBuilder, Meta};
+use reputation::{Band, Cidr, Rank};
+
+use super::*;
+use crate::host::{AnswerSize, Host};
+use crate::metrics::Metrics;
+use crate::plugin::Plugin;
+use crate::testing::{Made, MockHost, config, ip};
+use crate::turn::{Random, Turn, seconds};
+
+const START: u64 = 1_800_000_000_000_000;
+const TICK: u64 = 100_000;
+
+/// The sidecar: a manifest and the parts it speaks of.
+#[derive(Default)]
+struct Sidecar {
+    manifest: Vec<u8>,
+    parts: HashMap<String, Vec<u8>>,
+    asked: RefCell<Vec<String>>,
+}
+
+/// One VM with one plugin.
+struct Worker {
+    plugin: Plugin,
+    metrics: Metrics,
+    random: Random,
+}
+
+struct World {
+    host: MockHost,
+    sidecar: Sidecar,
+}
+
+fn version(version: u64) -> SnapshotVersion {
+    SnapshotVersion { epoch: 1, version }
+}
+
+fn meta(kind: Kind, version: SnapshotVersion) -> Meta {
+    Meta {
+        kind,
+        version,
+        built_at: seconds(START),
+        valid_until: seconds(START).plus(1_000),
+    }
+}
+
+fn build(kind: Kind, v: SnapshotVersion, listed: &[Cidr]) -> Vec<u8> {
+    let mut builder = ImageBuilder::new(meta(kind, v));
+    let class = builder.class(&Class {
+        rank: Rank::HardSource,
+        basis: Basis::Band(Band::Malicious),
+        band: Band::Malicious,
+        score: 100,
+        reason: "list".to_owned(),
+    });
+    listed.iter().for_each(|cidr| builder.list(*cidr, class));
+    builder.build().unwrap()
+}
+
+/// A base of many addresses, so that it has several parts.
+fn many(first: u32) -> Vec<Cidr> {
+    let addresses = (0..100_000).map(|n| reputation::ClientAddress::V4(first + n * 977));
+    addresses.map(Cidr::host).collect()
+}
+
+impl Sidecar {
+    fn publish(&mut self, v: SnapshotVersion, base: &[Cidr], overlay: &[Cidr]) -> Manifest {
+        // A base keeps its version until it is built anew, so that its digest stays.
+        let base = build(Kind::Base, version(0), base);
+        let base_ref = ImageRef::of(&base);
+        let kind = Kind::Overlay {
+            base: base_ref.digest,
+        };
+        let overlay = build(kind, v, overlay);
+        let manifest = Manifest {
+            wire: WIRE_VERSION,
+            version: v,
+            generation: 1,
+            base: base_ref,
+            overlay: ImageRef::of(&overlay),
+            built_at: seconds(START),
+            valid_until: seconds(START).plus(1_000),
+            lookups: false,
+            modes: Vec::new(),
+        };
+        self.keep(&base);
+        self.keep(&overlay);
+        self.announce(&manifest);
+        manifest
+    }
+
+    fn keep(&mut self, image: &[u8]) {
+        for part in image.chunks(MAX_PART_BYTES) {
+            self.parts
+                .insert(Digest::of(part).to_string(), part.to_vec());
+        }
+    }
+
+    fn announce(&mut self, manifest: &Manifest) {
+        self.manifest = serde_json::to_vec(manifest).unwrap();
+    }
+
+    fn answer(&self, path: &str) -> (&'static str, Vec<u8>) {
+        self.asked.borrow_mut().push(path.to_owned());
+        if let Some(digest) = path.strip_prefix("/v1/parts/") {
+            return match self.parts.get(digest) {
+                Some(part) => ("200", part.clone()),
+                None => ("404", Vec::new()),
+            };
+        }
+        let after = path.split(['=', '&']).nth(1).unwrap();
+        let after: SnapshotVersion = after.parse().unwrap();
+        match Manifest::parse(&self.manifest) {
+            Ok(manifest) if manifest.version <= after => ("304", Vec::new()),
+            _ => ("200", self.manifest.clone()),
+        }
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let host = MockHost::default();
+        host.micros.set(START);
+        Self {
+            host,
+            sidecar: Sidecar::default(),
+        }
+    }
+
+    fn worker(&self, seed: u64) -> Worker {
+        let (mut metrics, mut random) = (Metrics::new(), Random::new(seed * 2 + 1));
+        let now = self.host.micros.get();
+        let mut turn = Turn {
+            host: &self.host,
+            metrics: &mut metrics,
+            random: &mut random,
+            now: seconds(now),
+        };
+        let plugin = Plugin::new(&mut turn, config(r#"{"mode":"enforce"}"#), now);
+        Worker {
+            plugin,
+            metrics,
+            random,
+        }
+    }
+
+    /// Lets `ticks` go by for all, and the sidecar answer what is asked.
+    fn run(&self, workers: &mut [&mut Worker], ticks: usize) {
+        for _ in 0..ticks {
+            self.host.micros.set(self.host.micros.get() + TICK);
+            for worker in workers.iter_mut() {
+                self.tick(worker);
+            }
+        }
+    }
+
+    fn tick(&self, worker: &mut Worker) {
+        let now = self.host.micros.get();
+        worker.turn(&self.host, |turn, plugin| plugin.on_tick(turn, now));
+        loop {
+            let calls = self.host.calls();
+            let Some(call) = calls.first() else { break };
+            self.answer(worker, call);
+        }
+        worker.metrics.flush(&self.host);
+    }
+
+    fn answer(&self, worker: &mut Worker, call: &Made) {
+        let (status, body) = self.sidecar.answer(&call.path);
+        self.host.set_answer(status, &body);
+        let size = AnswerSize {
+            headers: 3,
+            body: body.len(),
+        };
+        let now = self.host.micros.get();
+        worker.turn(&self.host, |turn, plugin| {
+            plugin.on_answer(turn, call.token, size, now);
+        });
+    }
+
+    fn refused(&self, cause: &str) -> u64 {
+        let name = format!("portcullis_snapshot_refused_total.cause.{cause}");
+        self.host.metric(&name)
+    }
+
+    fn keys(&self) -> keys::Keys {
+        keys::Keys::new(&config("{}").sidecar)
+    }
+}
+
+impl Worker {
+    fn turn<R>(
+        &mut self,
+        host: &MockHost,
+        work: impl FnOnce(&mut Turn<'_, MockHost>, &mut Plugin) -> R,
+    ) -> R {
+        let mut turn = Turn {
+            host,
+            metrics: &mut self.metrics,
+            random: &mut self.random,
+            now: seconds(host.now_micros()),
+        };
+        work(&mut turn, &mut self.plugin)
+    }
+
+    fn version(&self) -> Option<u64> {
+        let version = self.plugin.snapshot.version();
+        version.map(|version| version.version)
+    }
+
+    fn lists(&self, address: &str) -> bool {
+        let snapshot = &self.plugin.snapshot;
+        let now = seconds(START);
+        reputation::lookup::find(snapshot.base(), snapshot.overlay(), ip(address), now).is_some()
+    }
+}
+
+fn cidrs(texts: &[&str]) -> Vec<Cidr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn one_vm_fetches_and_all_load() {
+    let mut world = World::new();
+    world
+        .sidecar
+        .publish(version(1), &many(1 << 24), &cidrs(&["192.0.2.1"]));
+    let (mut a, mut b) = (world.worker(1), world.worker(2));
+    world.run(&mut [&mut a, &mut b], 30);
+    for worker in [&a, &b] {
+        assert_eq!(worker.version(), Some(1));
+        assert!(worker.lists("192.0.2.1"));
+        assert!(worker.lists("1.0.0.0"));
+        assert!(!worker.lists("192.0.2.2"));
+    }
+    let asked = world.sidecar.asked.take();
+    let parts = asked.iter().filter(|path| path.contains("/parts/"));
+    assert_eq!(parts.count(), world.sidecar.parts.len(), "each part once");
+    assert!(world.sidecar.parts.len() > 2);
+}
+
+#[test]
+fn a_ban_fetches_and_loads_the_overlay_alone() {
+    let mut world = World::new();
+    world.sidecar.publish(version(1), &many(1 << 24), &[]);
+    let mut a = world.worker(1);
+    world.run(&mut [&mut a], 30);
+    world.sidecar.asked.take();
+    world
+        .sidecar
+        .publish(version(2), &many(1 << 24), &cidrs(&["192.0.2.1"]));
+    world.run(&mut [&mut a], 2);
+    assert_eq!(a.version(), Some(2));
+    assert!(a.lists("192.0.2.1") && a.lists("1.0.0.0"));
+    let asked = world.sidecar.asked.take();
+    let parts = asked.iter().filter(|path| path.contains("/parts/"));
+    assert_eq!(parts.count(), 1);
+}
+
+#[test]
+fn shared_memory_does_not_grow_with_the_number_of_snapshots() {
+    let mut world = World::new();
+    let mut a = world.worker(1);
+    let mut sizes = Vec::new();
+    for v in 1..=12 {
+        let first = (v % 3) as u32 + (1 << 24);
+        world
+            .sidecar
+            .publish(version(v), &many(first), &cidrs(&["192.0.2.1"]));
+        world.run(&mut [&mut a], 20);
+        assert_eq!(a.version(), Some(v));
+        sizes.push(world.host.shared_keys().len());
+    }
+    assert_eq!(sizes[3], sizes[11]);
+}
+
+#[test]
+fn an_older_snapshot_never_replaces_a_newer_one() {
+    let mut world = World::new();
+    world
+        .sidecar
+        .publish(version(5), &[], &cidrs(&["192.0.2.1"]));
+    let mut a = world.worker(1);
+    world.run(&mut [&mut a], 5);
+    // A sidecar that answers with something older in spite of `after`.
+    let older = world.sidecar.publish(version(4), &[], &[]);
+    let record = record::Record {
+        manifest: older,
+        base: keys::Slot::B,
+        overlay: keys::Slot::B,
+    };
+    record::write(&world.host, &world.keys().current, &record);
+    record::announce(&world.host, &world.keys(), &mut Random::new(9));
+    world.run(&mut [&mut a], 5);
+    assert_eq!(a.version(), Some(5));
+    assert!(a.lists("192.0.2.1"));
+    assert_eq!(world.refused("older"), 1, "said once");
+}
+
+#[test]
+fn a_higher_epoch_replaces_a_higher_version() {
+    let mut world = World::new();
+    world.sidecar.publish(version(9), &[], &[]);
+    let mut a = world.worker(1);
+    world.run(&mut [&mut a], 5);
+    let next = SnapshotVersion {
+        epoch: 2,
+        version: 1,
+    };
+    world.sidecar.publish(next, &[], &[]);
+    world.run(&mut [&mut a], 5);
+    assert_eq!(a.plugin.snapshot.version(), Some(next));
+}
+
+#[test]
+fn corrupt_truncated_and_swapped_parts_are_refused_and_the_last_good_one_stays() {
+    type Spoil = fn(&mut Vec<u8>);
+    let spoils: [Spoil; 3] = [
+        |part| part[7] ^= 1,
+        |part| part.truncate(9),
+        |part| part.push(0),
+    ];
+    for spoil in spoils {
+        let mut world = World::new();
+        world
+            .sidecar
+            .publish(version(1), &[], &cidrs(&["192.0.2.1"]));
+        let mut a = world.worker(1);
+        world.run(&mut [&mut a], 5);
+        let good = world.sidecar.parts.clone();
+        world
+            .sidecar
+            .publish(version(2), &[], &cidrs(&["192.0.2.2"]));
+        for (digest, part) in &mut world.sidecar.parts {
+            if !good.contains_key(digest) {
+                spoil(part);
+            }
+        }
+        world.run(&mut [&mut a], 20);
+        assert_eq!(a.version(), Some(1));
+        assert!(a.lists("192.0.2.1"));
+        assert!(world.refused("digest") > 0);
+    }
+}
+
+#[test]
+fn faulty_manifests_are_refused_with_their_cause() {
+    let spoiled = |cause: &str, spoil: &dyn Fn(&mut Manifest)| {
+        let mut world = World::new();
+        world
+            .sidecar
+            .publish(version(1), &[], &cidrs(&["192.0.2.1"]));
+        let mut a = world.worker(1);
+        world.run(&mut [&mut a], 5);
+        let mut manifest = world.sidecar.publish(version(2), &[], &[]);
+        spoil(&mut manifest);
+        world.sidecar.announce(&manifest);
+        world.run(&mut [&mut a], 5);
+        assert_eq!(a.version(), Some(1), "{cause}");
+        assert!(world.refused(cause) > 0, "{cause}");
+    };
+    spoiled("wire", &|manifest| manifest.wire = 9);
+    spoiled("parts", &|manifest| manifest.base.length = 1 << 30);
+    spoiled("digest", &|manifest| {
+        manifest.overlay.digest = Digest::of(b"x")
+    });
+    spoiled("expired", &|manifest| manifest.valid_until = seconds(START));
+    let mut world = World::new();
+    world.sidecar.manifest = b"<html>\xff".to_vec();
+    let mut a = world.worker(1);
+    world.run(&mut [&mut a], 5);
+    assert_eq!(a.version(), None);
+    assert!(world.refused("malformed") > 0);
+}
+
+#[test]
+fn what_is_not_an_image_is_refused_though_its_digests_hold() {
+    let refused = |cause: &str, base: &[u8], overlay: &[u8]| {
+        let mut world = World::new();
+        let mut manifest = world
+            .sidecar
+            .publish(version(1), &[], &cidrs(&["192.0.2.1"]));
+        let mut a = world.worker(1);
+        world.run(&mut [&mut a], 5);
+        manifest.version = version(2);
+        for (image, place) in [(base, &mut manifest.base), (overlay, &mut manifest.overlay)] {
+            if !image.is_empty() {
+                *place = ImageRef::of(image);
+                world.sidecar.keep(image);
+            }
+        }
+        world.sidecar.announce(&manifest);
+        world.run(&mut [&mut a], 10);
+        assert_eq!(a.version(), Some(1), "{cause}");
+        assert!(a.lists("192.0.2.1"), "{cause}");
+        assert_eq!(world.refused(cause), 1, "{cause}: said once");
+    };
+    refused("image", b"not an image", b"");
+    let mut spoilt = build(Kind::Base, version(2), &many(5));
+    let middle = spoilt.len() / 2;
+    spoilt[middle..middle + 4000].fill(0xa5);
+    refused("image", &spoilt, b"");
+    let other = build(Kind::Base, version(2), &cidrs(&["192.0.2.9"]));
+    refused("base", &other, b"");
+    refused("image", b"", &other);
+}
+
+#[test]
+fn the_operators_modes_hold_at_once_even_if_the_snapshot_does_not() {
+    let mut world = World::new();
+    world.sidecar.publish(version(1), &[], &[]);
+    let (mut a, mut b) = (world.worker(1), world.worker(2));
+    world.run(&mut [&mut a, &mut b], 5);
+    let mut manifest = world
+        .sidecar
+        .publish(version(2), &[], &cidrs(&["192.0.2.2"]));
+    manifest.modes = vec![ModeOverride {
+        mode: Mode::Off,
+        route: None,
+        until: None,
+    }];
+    world.sidecar.announce(&manifest);
+    world.sidecar.parts.clear();
+    world.run(&mut [&mut a, &mut b], 5);
+    for worker in [&a, &b] {
+        assert_eq!(worker.version(), Some(1));
+        let plugin = &worker.plugin;
+        let policy = plugin
+            .modes
+            .policy(&world.host, &plugin.config, seconds(START));
+        assert_eq!(policy.mode, Mode::Off);
+    }
+}
+
+#[test]
+fn another_vm_takes_the_fetch_over_when_the_fetcher_dies() {
+    let mut world = World::new();
+    world.sidecar.publish(version(1), &[], &[]);
+    let (mut a, mut b) = (world.worker(1), world.worker(2));
+    world.run(&mut [&mut a, &mut b], 5);
+    world.sidecar.publish(version(2), &[], &[]);
+    // `a` held the lease and has died.
+    world.run(&mut [&mut b], 29);
+    assert_eq!(b.version(), Some(1));
+    world.run(&mut [&mut b], 20);
+    assert_eq!(b.version(), Some(2));
+}
+
+#[test]
+fn a_reloaded_vm_leaves_a_poisonous_snapshot_alone_and_takes_the_one_before() {
+    let mut world = World::new();
+    world
+        .sidecar
+        .publish(version(1), &[], &cidrs(&["192.0.2.1"]));
+    let (mut a, mut b) = (world.worker(1), world.worker(2));
+    world.run(&mut [&mut a, &mut b], 10);
+    world.run(&mut [&mut a, &mut b], 60);
+    world
+        .sidecar
+        .publish(version(2), &[], &cidrs(&["192.0.2.2"]));
+    world.run(&mut [&mut a, &mut b], 3);
+    assert_eq!((a.version(), b.version()), (Some(2), Some(2)));
+    // `b` traps on its first request; `a` goes on. A new VM takes the place of `b`.
+    drop(b);
+    let mut c = world.worker(3);
+    world.run(&mut [&mut a, &mut c], 100);
+    assert_eq!(c.version(), Some(1), "the one before");
+    assert!(c.lists("192.0.2.1"));
+    assert_eq!(world.refused("poison"), 1);
+    world.sidecar.publish(version(3), &[], &[]);
+    world.run(&mut [&mut a, &mut c], 5);
+    assert_eq!(c.version(), Some(3), "a newer one is tried again");
+}
+
+#[test]
+fn a_note_is_taken_away_after_served_requests_or_five_seconds() {
+    let mut world = World::new();
+    world.sidecar.publish(version(1), &[], &[]);
+    let mut a = world.worker(1);
+    world.run(&mut [&mut a], 5);
+    let started = world.host.micros.get();
+    let tried = |world: &World| {
+        let keys = world.keys();
+        trying::is_tried_by_another(&world.host, &keys, 99, started + 1, version(1))
+    };
+    assert!(tried(&world));
+    a.plugin.snapshot.served();
+    world.run(&mut [&mut a], 1);
+    assert!(!tried(&world));
+    world
+        .sidecar
+        .publish(version(2), &[], &cidrs(&["192.0.2.2"]));
+    world.run(&mut [&mut a], 60);
+    let keys = world.keys();
+    assert!(!trying::is_tried_by_another(
+        &world.host,
+        &keys,
+        99,
+        u64::MAX,
+        version(2)
+    ));
+}
+
+#[test]
+fn a_part_written_over_while_it_is_read_means_that_there_is_something_newer() {
+    let mut world = World::new();
+    world.sidecar.publish(version(1), &many(1 << 24), &[]);
+    let (mut a, mut b) = (world.worker(1), world.worker(2));
+    world.run(&mut [&mut a], 1);
+    world.host.micros.set(world.host.micros.get() + TICK);
+    world.tick(&mut b);
+    // While `b` copies, `a` brings two more snapshots, the second into the place that `b` reads.
+    for v in 2..=3 {
+        world
+            .sidecar
+            .publish(version(v), &many((1 << 24) + v as u32), &[]);
+        world.run(&mut [&mut a], 20);
+    }
+    world.run(&mut [&mut b], 20);
+    assert_eq!(b.version(), Some(3));
+    assert_eq!(world.refused("digest"), 0);
+}
+
+#[test]
+fn a_dead_sidecar_is_asked_less_and_less_often() {
+    let mut world = World::new();
+    world.sidecar.manifest = b"x".to_vec();
+    let mut a = world.worker(1);
+    world.run(&mut [&mut a], 100);
+    let early = world.sidecar.asked.take().len();
+    world.run(&mut [&mut a], 100);
+    let late = world.sidecar.asked.take().len();
+    assert!((4..12).contains(&early), "{early}");
+    assert!((1..6).contains(&late), "{late}");
+}
+
+#[test]
+fn the_gauges_say_what_the_slowest_vm_has() {
+    let mut world = World::new();
+    world.sidecar.publish(version(1), &[], &[]);
+    let (mut a, mut b) = (world.worker(1), world.worker(2));
+    world.run(&mut [&mut a, &mut b], 30);
+    let gauge = |name: &str| world.host.metric(name);
+    assert_eq!(gauge("portcullis_vms"), 2);
+    assert_eq!(gauge("portcullis_snapshot_version_min"), 1);
+    let built = u64::from(seconds(START).0);
+    assert_eq!(gauge("portcullis_snapshot_built_timestamp_seconds"), built);
+}
