@@ -83,7 +83,7 @@ pub struct Reply<'a> {
     /// Stands in Envoy's access log as `RESPONSE_CODE_DETAILS`.
     pub details: &'a str,
     pub headers: &'a [(&'a str, &'a str)],
-    pub body: &'a str,
+    pub body: &'a [u8],
     pub grpc_status: Option<u8>,
 }
 

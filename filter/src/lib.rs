@@ -12,7 +12,7 @@
 //! | `config`, `metrics` | what goes in from the operator, and what comes out for him |
 
 #![cfg_attr(
-    not(any(test, target_arch = "wasm32")),
+    not(target_arch = "wasm32"),
     expect(dead_code, reason = "only the Wasm module has a host that calls in")
 )]
 

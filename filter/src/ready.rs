@@ -52,6 +52,7 @@ pub fn is_asked<H: Host>(host: &H, ready_path: &str) -> bool {
 pub fn answer<H: Host>(host: &H, readiness: Readiness, snapshot: Option<String>) {
     let snapshot = snapshot.map_or("null".to_owned(), |version| format!("\"{version}\""));
     let name = readiness.name();
+    let body = format!("{{\"status\":\"{name}\",\"snapshot\":{snapshot}}}\n");
     host.send_reply(&Reply {
         status: readiness.status(),
         details: "portcullis_ready",
@@ -59,7 +60,7 @@ pub fn answer<H: Host>(host: &H, readiness: Readiness, snapshot: Option<String>)
             ("content-type", "application/json"),
             ("cache-control", "no-store"),
         ],
-        body: &format!("{{\"status\":\"{name}\",\"snapshot\":{snapshot}}}\n"),
+        body: body.as_bytes(),
         grpc_status: None,
     });
 }

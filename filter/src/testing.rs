@@ -22,7 +22,7 @@ pub struct MockHost {
     state: RefCell<HashMap<String, String>>,
     sent: RefCell<Vec<Sent>>,
     resumed: RefCell<Vec<ContextId>>,
-    entered: Cell<ContextId>,
+    entered: Cell<Option<ContextId>>,
     gone: RefCell<HashSet<ContextId>>,
     calls: RefCell<Vec<Made>>,
     pub call_error: Cell<Option<CallError>>,
@@ -34,16 +34,10 @@ pub struct MockHost {
     random: Cell<u64>,
 }
 
-impl Default for ContextId {
-    fn default() -> Self {
-        Self(0)
-    }
-}
-
 /// A reply that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    pub context: ContextId,
+    pub context: Option<ContextId>,
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
@@ -160,7 +154,7 @@ impl Host for MockHost {
         if self.gone.borrow().contains(&context) {
             return Err(Gone);
         }
-        self.entered.set(context);
+        self.entered.set(Some(context));
         Ok(())
     }
 
@@ -176,10 +170,11 @@ impl Host for MockHost {
 
     fn request_headers(&self) -> HeaderMap {
         let headers = self.headers.borrow();
-        let mut bytes = (headers.len() as u32).to_le_bytes().to_vec();
+        let length = |size: usize| u32::try_from(size).unwrap().to_le_bytes();
+        let mut bytes = length(headers.len()).to_vec();
         for (name, value) in headers.iter() {
-            bytes.extend((name.len() as u32).to_le_bytes());
-            bytes.extend((value.len() as u32).to_le_bytes());
+            bytes.extend(length(name.len()));
+            bytes.extend(length(value.len()));
         }
         for (name, value) in headers.iter() {
             bytes.extend(name.as_bytes());
@@ -205,7 +200,7 @@ impl Host for MockHost {
     }
 
     fn resume(&self) {
-        self.resumed.borrow_mut().push(self.entered.get());
+        self.resumed.borrow_mut().extend(self.entered.get());
     }
 
     fn send_reply(&self, reply: &Reply<'_>) {
@@ -214,7 +209,7 @@ impl Host for MockHost {
             context: self.entered.get(),
             status: reply.status,
             headers: reply.headers.iter().map(owned).collect(),
-            body: reply.body.to_owned(),
+            body: String::from_utf8_lossy(reply.body).into_owned(),
             grpc_status: reply.grpc_status,
         });
     }

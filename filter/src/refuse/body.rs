@@ -62,6 +62,18 @@ impl Page<'_> {
         }
     }
 
+    /// A frame of trailers: the flag, the length, the trailers; in Base64 for the text variant.
+    pub fn grpc_web_trailers(&self, content_type: &str) -> Vec<u8> {
+        let (status, message) = (self.grpc_status(), self.message());
+        let trailers = format!("grpc-status: {status}\r\ngrpc-message: {message}\r\n");
+        let length = u32::try_from(trailers.len()).unwrap_or_default();
+        let frame = [&[0x80][..], &length.to_be_bytes(), trailers.as_bytes()].concat();
+        match content_type.starts_with("application/grpc-web-text") {
+            true => base64(&frame),
+            false => frame,
+        }
+    }
+
     /// For Envoy's access log.
     pub fn details(&self) -> &'static str {
         match self.refusal {
@@ -118,5 +130,37 @@ impl Page<'_> {
         [("Decision", self.decision_id), ("Request", self.request_id)]
             .into_iter()
             .filter(|(_, id)| !id.is_empty())
+    }
+}
+
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |group: u32, at: u32| {
+        let index = usize::try_from(group >> (18 - 6 * at) & 63).unwrap_or_default();
+        DIGITS.get(index).copied().unwrap_or(b'=')
+    };
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = (0..3).fold(0_u32, |group, at| {
+            group << 8 | chunk.get(at).copied().map_or(0, u32::from)
+        });
+        for at in 0..4_u32 {
+            let filled = usize::try_from(at).is_ok_and(|at| at <= chunk.len());
+            text.push(if filled { digit(group, at) } else { b'=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_is_what_the_standard_says() {
+        for (plain, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v")] {
+            assert_eq!(base64(plain.as_bytes()), encoded.as_bytes());
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), b"+//+");
     }
 }

@@ -1,4 +1,5 @@
-//! What kind of request is refused, told by its headers.
+//! What kind of request is refused, told by its headers. HEAD is no kind of its own: Envoy keeps the body
+//! back and lets its type and length stand.
 
 use crate::headers::HeaderMap;
 
@@ -11,10 +12,6 @@ pub enum Kind<'a> {
     Grpc,
     GrpcWeb {
         content_type: &'a str,
-    },
-    /// No body, but the type it would have had.
-    Head {
-        content_type: &'static str,
     },
     Html,
     Json,
@@ -38,13 +35,7 @@ impl<'a> Kind<'a> {
         if tunnel || request.get("upgrade").is_some() || request.get(":protocol").is_some() {
             return Self::Text;
         }
-        let page = Self::of_accept(request.text("accept").unwrap_or_default());
-        match method {
-            "HEAD" => Self::Head {
-                content_type: page.content_type(),
-            },
-            _ => page,
-        }
+        Self::of_accept(request.text("accept").unwrap_or_default())
     }
 
     /// A browser asks for HTML; whoever does not say what it reads gets the problem document.
@@ -64,7 +55,6 @@ impl<'a> Kind<'a> {
             Self::Html => HTML,
             Self::Json => JSON,
             Self::Text | Self::Grpc | Self::GrpcWeb { .. } => TEXT,
-            Self::Head { content_type } => content_type,
         }
     }
 }

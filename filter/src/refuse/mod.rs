@@ -81,25 +81,27 @@ fn deliver<H: Host>(
         status: page.status,
         details: page.details(),
         headers: &[],
-        body: "",
+        body: b"",
         grpc_status: None,
     };
     match kind {
         Kind::Grpc => {
             reply.grpc_status = Some(grpc);
-            reply.body = page.message();
+            reply.body = page.message().as_bytes();
         }
         Kind::GrpcWeb { content_type } => {
-            // A gRPC-Web client reads the status from trailers or headers of a 200 only.
+            // A gRPC-Web client reads the status of a 200 only, some from the headers, all from trailers at
+            // the end of the body; and Envoy lets the content type stand only where there is a body.
             reply.status = 200;
+            body = page.grpc_web_trailers(content_type);
+            reply.body = &body;
             headers.push(("content-type", content_type));
             headers.push(("grpc-status", &grpc_text));
             headers.push(("grpc-message", page.message()));
         }
-        Kind::Head { content_type } => headers.push(("content-type", content_type)),
         Kind::Html | Kind::Json | Kind::Text => {
             headers.push(("content-type", kind.content_type()));
-            body = page.body(kind, templates);
+            body = page.body(kind, templates).into_bytes();
             reply.body = &body;
         }
     }

@@ -86,17 +86,23 @@ fn a_grpc_web_client_gets_200_and_the_status_in_headers() {
     );
     assert_eq!(sent.header("grpc-status"), Some("7"));
     assert_eq!(sent.header("grpc-message"), Some("Access denied"));
-    assert_eq!(sent.body, "");
+    assert_eq!(
+        sent.body,
+        "gAAAAC1ncnBjLXN0YXR1czogNw0KZ3JwYy1tZXNzYWdlOiBBY2Nlc3MgZGVuaWVkDQo="
+    );
+    let binary = denied(&[("content-type", "application/grpc-web+proto")]);
+    assert!(
+        binary
+            .body
+            .ends_with("grpc-status: 7\r\ngrpc-message: Access denied\r\n")
+    );
 }
 
 #[test]
-fn head_has_no_body_and_an_upgrade_gets_text() {
+fn head_is_answered_as_get_and_an_upgrade_gets_text() {
+    let get = denied(&[(":method", "GET"), ("accept", "text/html")]);
     let head = denied(&[(":method", "HEAD"), ("accept", "text/html")]);
-    assert_eq!(head.body, "");
-    assert_eq!(
-        head.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(head, get);
     let upgrade = denied(&[
         (":method", "GET"),
         ("upgrade", "websocket"),

@@ -392,9 +392,9 @@ fn held_requests_of_a_bad_address_are_refused() {
     let sent = stage.host.sent();
     assert_eq!(
         sent.iter()
-            .map(|s| (s.context.0, s.status))
+            .map(|s| (s.context, s.status))
             .collect::<Vec<_>>(),
-        [(1, 403), (2, 403)]
+        [(Some(ContextId(1)), 403), (Some(ContextId(2)), 403)]
     );
     assert!(
         stage.host.resumed().is_empty(),

@@ -111,7 +111,7 @@ impl Puller {
         let next = match std::mem::take(&mut self.stage) {
             Stage::Idle => return,
             Stage::Polling { .. } => self.take_manifest(turn, place, size),
-            Stage::Fetching(fetch) => take_part(turn, place, size, fetch),
+            Stage::Fetching(fetch) => take_part(turn, place, size, *fetch),
         };
         match next {
             Ok(stage) => {
@@ -290,11 +290,11 @@ fn take_part<H: Host>(
     turn: &mut Turn<'_, H>,
     place: Place<'_>,
     size: AnswerSize,
-    fetch: Box<Fetch>,
+    fetch: Fetch,
 ) -> Result<Stage, Fault> {
     let Fetch {
         record, mut todo, ..
-    } = *fetch;
+    } = fetch;
     if let Some(part) = todo.pop_front() {
         let status = status(turn.host, size)?;
         let bytes = body(turn.host, size, &status, MAX_PART_BYTES)?;

@@ -271,7 +271,7 @@ fn shared_memory_does_not_grow_with_the_number_of_snapshots() {
     let mut a = world.worker(1);
     let mut sizes = Vec::new();
     for v in 1..=12 {
-        let first = (v % 3) as u32 + (1 << 24);
+        let first = u32::try_from(v % 3).unwrap() + (1 << 24);
         world
             .sidecar
             .publish(version(v), &many(first), &cidrs(&["192.0.2.1"]));
@@ -519,9 +519,11 @@ fn a_part_written_over_while_it_is_read_means_that_there_is_something_newer() {
     world.tick(&mut b);
     // While `b` copies, `a` brings two more snapshots, the second into the place that `b` reads.
     for v in 2..=3 {
-        world
-            .sidecar
-            .publish(version(v), &many((1 << 24) + v as u32), &[]);
+        world.sidecar.publish(
+            version(v),
+            &many((1 << 24) + u32::try_from(v).unwrap()),
+            &[],
+        );
         world.run(&mut [&mut a], 20);
     }
     world.run(&mut [&mut b], 20);
