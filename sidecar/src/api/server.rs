@@ -12,7 +12,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -84,20 +84,10 @@ pub async fn serve<H: Handler>(
                 continue;
             }
         };
-        let server = Arc::clone(&server);
-        let service = service_fn(move |request| {
-            let server = Arc::clone(&server);
-            async move { Ok::<_, Infallible>(server.exchange(request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_READ_TIMEOUT)
-            .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(connection), service);
-        let connection = graceful.watch(connection);
+        let served = graceful.watch(Arc::clone(&server).serve_connection(connection));
         tokio::spawn(async move {
             // A client that goes away or sends rubbish is its own affair.
-            let _ended = connection.await;
+            let _ended = served.await;
             drop(place);
         });
     }
@@ -126,6 +116,21 @@ async fn next_connection(
 }
 
 impl<H: Handler> Server<H> {
+    fn serve_connection(
+        self: Arc<Self>,
+        connection: Box<dyn Connection>,
+    ) -> impl GracefulConnection<Error = hyper::Error> {
+        let service = service_fn(move |request| {
+            let server = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(server.exchange(request).await) }
+        });
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_READ_TIMEOUT)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(connection), service)
+    }
+
     async fn exchange(&self, request: Request<Incoming>) -> Reply {
         let began = Instant::now();
         let id = RequestId::of(request.headers());

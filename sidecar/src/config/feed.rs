@@ -92,6 +92,11 @@ const REFRESH: RangeInclusive<Duration> = SECOND..=Duration::from_secs(7 * 86_40
 /// AbuseIPDB permits five downloads a day on its free plan.
 const ABUSEIPDB_REFRESH: Duration = Duration::from_secs(6 * 3600);
 
+const NO_ROLE: &str = "is missing: write score = 1 to 100, or block = true for a hard source, or \
+                       allow = true for a list of the trusted";
+const TWO_ROLES: &str =
+    "stands beside another role: write one of score, block = true and allow = true";
+
 /// As written, before `min_count` is joined to it.
 #[derive(Clone, Copy)]
 enum Format {
@@ -218,36 +223,21 @@ fn role(section: &mut Section<'_>, format: Option<FeedFormat>) -> Option<FeedRol
             "belongs to a score: neither block nor allow is weighed",
         );
     }
-    let scored = |score| {
-        let weight = weight.unwrap_or(Weight::STRONG);
-        Some(FeedRole::Score { score, weight })
-    };
-    match (score, block, allow) {
-        (Some(score), false, false) => scored(ListScore::Fixed(score)),
-        (None, true, false) if !section.has("score") => Some(FeedRole::Block),
-        (None, false, true) if !section.has("score") => Some(FeedRole::Allow),
-        // The score is there but faulty, which was said already.
-        (None, false, false) if section.has("score") => None,
-        (None, false, false) if format == Some(FeedFormat::AbuseIpdbJson) => {
-            scored(ListScore::PerEntry)
-        }
-        (None, false, false) => {
-            section.fault(
-                "score",
-                "is missing: write score = 1 to 100, or block = true for a hard source, or allow = \
-                 true for a list of the trusted",
-            );
+    let weight = weight.unwrap_or(Weight::STRONG);
+    let scored = |score| Some(FeedRole::Score { score, weight });
+    let per_entry = format == Some(FeedFormat::AbuseIpdbJson);
+    match (section.has("score"), block, allow) {
+        // A score that is there but faulty was told already.
+        (true, false, false) => scored(ListScore::Fixed(score?)),
+        (false, true, false) => Some(FeedRole::Block),
+        (false, false, true) => Some(FeedRole::Allow),
+        (false, false, false) if per_entry => scored(ListScore::PerEntry),
+        (false, false, false) => {
+            section.fault("score", NO_ROLE);
             None
         }
         _ => {
-            section.fault(
-                if section.has("block") {
-                    "block"
-                } else {
-                    "allow"
-                },
-                "stands beside another role: write one of score, block = true and allow = true",
-            );
+            section.fault(if block { "block" } else { "allow" }, TWO_ROLES);
             None
         }
     }

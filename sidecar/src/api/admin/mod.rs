@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request};
+use serde_json::json;
 
 use super::problem::{Kind, Problem};
 use super::request;
-use super::server::{Exchange, Handler, Reply, json};
+use super::server::{self, Exchange, Handler, Reply};
 use super::token::AdminToken;
 use crate::intelligence::Intelligence;
 use crate::intelligence::feeds::ReleaseError;
@@ -32,6 +33,16 @@ pub struct Admin {
 /// How long `check` waits for providers: a person does not mind, and wants the final answer.
 const CHECK_WAIT: Duration = Duration::from_secs(3);
 const CHECK_PREFIX: u8 = 64;
+/// Below `/v1/`; each is the metric's label too.
+const RESOURCES: [&str; 7] = [
+    "decisions",
+    "mode",
+    "check",
+    "explain",
+    "feeds",
+    "providers",
+    "secrets",
+];
 
 impl Admin {
     pub fn new(intelligence: Arc<Intelligence>, secrets: Arc<Secrets>, token: AdminToken) -> Self {
@@ -50,21 +61,25 @@ impl Admin {
         let path = request.uri().path().to_owned();
         let path = path.strip_prefix("/v1/").unwrap_or_default();
         let (resource, rest) = path.split_once('/').unwrap_or((path, ""));
-        let method = request.method().clone();
+        let known = RESOURCES.into_iter().find(|known| *known == resource);
+        exchange.route = known.ok_or(Problem::new(Kind::NotFound))?;
+        match (exchange.route, rest) {
+            ("decisions", rest) => decisions::handle(&self.intelligence, request, rest).await,
+            ("mode", "") => modes::handle(&self.intelligence, request).await,
+            ("feeds", rest) => self.feeds(request.method(), rest).await,
+            (resource, rest) => {
+                only(request.method(), Method::GET, "GET")?;
+                self.look(resource, rest).await
+            }
+        }
+    }
+
+    /// What can only be looked at.
+    async fn look(&self, resource: &str, rest: &str) -> Result<Reply, Problem> {
         match (resource, rest) {
-            ("decisions", rest) => {
-                exchange.route = "decisions";
-                decisions::handle(&self.intelligence, request, rest).await
-            }
-            ("mode", "") => {
-                exchange.route = "mode";
-                modes::handle(&self.intelligence, request).await
-            }
             ("check", address) => {
-                exchange.route = "check";
-                only(&method, Method::GET, "GET")?;
                 let address = request::address(address)?;
-                json(
+                server::json(
                     &self
                         .intelligence
                         .verdict(address, CHECK_PREFIX, CHECK_WAIT)
@@ -72,24 +87,12 @@ impl Admin {
                 )
             }
             ("explain", address) => {
-                exchange.route = "explain";
-                only(&method, Method::GET, "GET")?;
-                json(&self.intelligence.explain(request::address(address)?).await)
-            }
-            ("feeds", rest) => {
-                exchange.route = "feeds";
-                self.feeds(&method, rest).await
+                server::json(&self.intelligence.explain(request::address(address)?).await)
             }
             ("providers", "") => {
-                exchange.route = "providers";
-                only(&method, Method::GET, "GET")?;
-                json(&serde_json::json!({ "providers": self.intelligence.providers() }))
+                server::json(&json!({ "providers": self.intelligence.providers() }))
             }
-            ("secrets", "") => {
-                exchange.route = "secrets";
-                only(&method, Method::GET, "GET")?;
-                json(&serde_json::json!({ "secrets": self.secrets.statuses() }))
-            }
+            ("secrets", "") => server::json(&json!({ "secrets": self.secrets.statuses() })),
             _ => Err(Problem::new(Kind::NotFound)),
         }
     }
@@ -97,7 +100,7 @@ impl Admin {
     async fn feeds(&self, method: &Method, rest: &str) -> Result<Reply, Problem> {
         if rest.is_empty() {
             only(method, Method::GET, "GET")?;
-            return json(&serde_json::json!({ "feeds": self.intelligence.feeds() }));
+            return server::json(&json!({ "feeds": self.intelligence.feeds() }));
         }
         let name = rest
             .strip_suffix("/release")
@@ -115,7 +118,7 @@ impl Admin {
                 Problem::new(kind).detail(error.to_string())
             })?;
         tracing::info!(feed = %name, "an operator released a held feed");
-        json(&serde_json::json!({ "released": name }))
+        server::json(&json!({ "released": name }))
     }
 }
 

@@ -1,0 +1,149 @@
+//! Every metric of the sidecar: name, help, unit and labels in one place. No label ever holds an
+//! address; each has as many values as there are feeds, providers or fixed words.
+//!
+//! `prometheus-client` appends `_total` to counters and the unit to the name by itself.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry, Unit};
+
+pub struct Families {
+    pub cache_requests: Family<CacheLabels, Counter>,
+    pub provider_requests: Family<ProviderOutcomeLabels, Counter>,
+    pub provider_duration: Durations<ProviderLabels>,
+    pub provider_quota_limit: Family<ProviderLabels, Gauge>,
+    pub provider_quota_remaining: Family<ProviderLabels, Gauge>,
+    pub feed_entries: Family<FeedLabels, Gauge>,
+    pub feed_last_success: Family<FeedLabels, Gauge>,
+    pub feed_refused: Family<FeedRefusedLabels, Counter>,
+    pub decisions: Family<DecisionLabels, Gauge>,
+    pub config_reload_successful: Gauge,
+    pub http_requests: Family<HttpLabels, Counter>,
+    pub http_duration: Durations<RouteLabels>,
+}
+
+pub type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CacheLabels {
+    pub layer: &'static str,
+    pub result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProviderLabels {
+    pub provider: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProviderOutcomeLabels {
+    pub provider: String,
+    pub outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FeedLabels {
+    pub feed: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FeedRefusedLabels {
+    pub feed: String,
+    pub cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DecisionLabels {
+    pub origin: String,
+    pub r#type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HttpLabels {
+    pub listener: &'static str,
+    pub route: &'static str,
+    pub status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    pub listener: &'static str,
+    pub route: &'static str,
+}
+
+impl Families {
+    pub fn register(registry: &mut Registry) -> Self {
+        let r = registry;
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        r.register("build", "Which build of the sidecar runs", build);
+        let provider_seconds = "How long providers took to answer";
+        let feed_time = "When a feed was last read in full";
+        let reload = "Whether the configuration last read was good";
+        let http_seconds = "How long requests took, long polls included";
+        Self {
+            cache_requests: add(r, "cache_requests", "Look-ups per layer and result"),
+            provider_requests: add(
+                r,
+                "provider_requests",
+                "Calls to providers and their outcome",
+            ),
+            provider_duration: timed(r, "provider_duration", provider_seconds, Speed::Remote),
+            provider_quota_limit: add(r, "provider_quota_limit", "Calls permitted a day"),
+            provider_quota_remaining: add(r, "provider_quota_remaining", "Calls left today"),
+            feed_entries: add(r, "feed_entries", "Entries in force per feed"),
+            feed_last_success: seconds(r, "feed_last_success_timestamp", feed_time),
+            feed_refused: add(r, "feed_refused", "Versions of a feed that were not taken"),
+            decisions: add(r, "decisions", "Decisions in force"),
+            config_reload_successful: add(r, "config_last_reload_successful", reload),
+            http_requests: add(
+                r,
+                "http_requests",
+                "Requests per listener, route and status",
+            ),
+            http_duration: timed(r, "http_request_duration", http_seconds, Speed::Local),
+        }
+    }
+}
+
+fn add<M>(registry: &mut Registry, name: &str, help: &str) -> M
+where
+    M: Metric + EncodeMetric + Clone + Default,
+{
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn seconds<M>(registry: &mut Registry, name: &str, help: &str) -> M
+where
+    M: Metric + EncodeMetric + Clone + Default,
+{
+    let metric = M::default();
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+fn timed<L>(registry: &mut Registry, name: &str, help: &str, speed: Speed) -> Durations<L>
+where
+    L: EncodeLabelSet + std::hash::Hash + Eq + Clone + std::fmt::Debug + Send + Sync + 'static,
+{
+    let make: fn() -> Histogram = match speed {
+        Speed::Local => || Histogram::new(exponential_buckets(0.0001, 4.0, 10)),
+        Speed::Remote => || Histogram::new(exponential_buckets(0.005, 2.0, 10)),
+    };
+    let metric = Family::new_with_constructor(make);
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+/// Which range of durations a histogram resolves.
+enum Speed {
+    /// From 0.1 ms to 26 s.
+    Local,
+    /// From 5 ms to 2.6 s.
+    Remote,
+}

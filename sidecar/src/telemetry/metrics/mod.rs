@@ -1,0 +1,202 @@
+//! The handle by which everybody counts. Names, helps and labels are `families`'.
+
+mod families;
+
+use std::time::Duration;
+
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+use reputation::decision::Origin;
+use reputation::{Decision, DecisionKind, UnixSeconds};
+
+use families::{
+    CacheLabels, DecisionLabels, Families, FeedLabels, FeedRefusedLabels, HttpLabels,
+    ProviderLabels, ProviderOutcomeLabels, RouteLabels,
+};
+
+/// The handle that everybody writes to, shared as `Arc<Metrics>`.
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+}
+
+/// Where an answer about an address was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheLayer {
+    Memory,
+    Store,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheResult {
+    Hit,
+    /// Found, but to be asked again.
+    Stale,
+    Miss,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("portcullis");
+        let families = Families::register(&mut registry);
+        Self { registry, families }
+    }
+
+    pub fn cache_request(&self, layer: CacheLayer, result: CacheResult) {
+        let (layer, result) = (layer.name(), result.name());
+        self.families
+            .cache_requests
+            .get_or_create(&CacheLabels { layer, result })
+            .inc();
+    }
+
+    /// `outcome` is one of a provider's fixed words, such as `ok`, `timeout` or `quota`.
+    pub fn provider_request(&self, provider: &str, outcome: &'static str, took: Duration) {
+        let labels = ProviderOutcomeLabels {
+            provider: provider.to_owned(),
+            outcome,
+        };
+        self.families.provider_requests.get_or_create(&labels).inc();
+        let labels = ProviderLabels {
+            provider: provider.to_owned(),
+        };
+        self.families
+            .provider_duration
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    pub fn provider_quota(&self, provider: &str, limit: u32, remaining: u32) {
+        let labels = ProviderLabels {
+            provider: provider.to_owned(),
+        };
+        self.families
+            .provider_quota_limit
+            .get_or_create(&labels)
+            .set(limit.into());
+        self.families
+            .provider_quota_remaining
+            .get_or_create(&labels)
+            .set(remaining.into());
+    }
+
+    pub fn feed_taken(&self, feed: &str, entries: usize, at: UnixSeconds) {
+        let labels = FeedLabels {
+            feed: feed.to_owned(),
+        };
+        let entries = i64::try_from(entries).unwrap_or(i64::MAX);
+        self.families
+            .feed_entries
+            .get_or_create(&labels)
+            .set(entries);
+        self.families
+            .feed_last_success
+            .get_or_create(&labels)
+            .set(at.0.into());
+    }
+
+    /// A feed was read again and found unchanged.
+    pub fn feed_unchanged(&self, feed: &str, at: UnixSeconds) {
+        let labels = FeedLabels {
+            feed: feed.to_owned(),
+        };
+        self.families
+            .feed_last_success
+            .get_or_create(&labels)
+            .set(at.0.into());
+    }
+
+    /// `cause` is one of the guard's or the fetcher's fixed words.
+    pub fn feed_refused(&self, feed: &str, cause: &'static str) {
+        let labels = FeedRefusedLabels {
+            feed: feed.to_owned(),
+            cause,
+        };
+        self.families.feed_refused.get_or_create(&labels).inc();
+    }
+
+    /// Replaces the counts of decisions; those not in `decisions` any more go to zero.
+    pub fn set_decisions<'a>(&self, decisions: impl IntoIterator<Item = &'a Decision>) {
+        self.families.decisions.clear();
+        for decision in decisions {
+            let origin = match &decision.origin {
+                Origin::Operator => "operator".to_owned(),
+                Origin::Source(source) => source.clone(),
+            };
+            let labels = DecisionLabels {
+                origin,
+                r#type: kind_name(decision.kind),
+            };
+            self.families.decisions.get_or_create(&labels).inc();
+        }
+    }
+
+    pub fn config_loaded(&self, good: bool) {
+        self.families.config_reload_successful.set(good.into());
+    }
+
+    pub fn http_request(
+        &self,
+        listener: &'static str,
+        route: &'static str,
+        status: u16,
+        took: Duration,
+    ) {
+        self.families
+            .http_requests
+            .get_or_create(&HttpLabels {
+                listener,
+                route,
+                status,
+            })
+            .inc();
+        let labels = RouteLabels { listener, route };
+        self.families
+            .http_duration
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    /// The exposition in OpenMetrics text.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CacheLayer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl CacheResult {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+        }
+    }
+}
+
+fn kind_name(kind: DecisionKind) -> &'static str {
+    match kind {
+        DecisionKind::Ban => "ban",
+        DecisionKind::Throttle => "throttle",
+        DecisionKind::Allow => "allow",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+use super::*;
+
+#[test]
+fn the_names_of_the_public_contract_are_kept() {
+    let metrics = Metrics::new();
+    let provider = "abuseipdb";
+    metrics.cache_request(CacheLayer::Memory, CacheResult::Hit);
+    metrics.provider_request(provider, "ok", Duration::from_millis(3));
+    metrics.provider_quota(provider, 1000, 999);
+    metrics.feed_taken("ipsum", 7, UnixSeconds(1_800_000_000));
+    metrics.feed_refused("ipsum", "shrunk");
+    metrics.config_loaded(true);
+    metrics.http_request("edge", "verdict", 200, Duration::from_micros(90));
+    let text = metrics.encode().unwrap();
+    for line in [
+        "portcullis_build_info{version=\"0.1.0\"} 1",
+        "portcullis_cache_requests_total{layer=\"memory\",result=\"hit\"} 1",
+        "portcullis_provider_requests_total{provider=\"abuseipdb\",outcome=\"ok\"} 1",
+        "portcullis_provider_duration_seconds_count{provider=\"abuseipdb\"} 1",
+        "portcullis_provider_quota_limit{provider=\"abuseipdb\"} 1000",
+        "portcullis_provider_quota_remaining{provider=\"abuseipdb\"} 999",
+        "portcullis_feed_entries{feed=\"ipsum\"} 7",
+        "portcullis_feed_last_success_timestamp_seconds{feed=\"ipsum\"} 1800000000",
+        "portcullis_feed_refused_total{feed=\"ipsum\",cause=\"shrunk\"} 1",
+        "portcullis_config_last_reload_successful 1",
+        "portcullis_http_requests_total{listener=\"edge\",route=\"verdict\",status=\"200\"} 1",
+        "portcullis_http_request_duration_seconds_count{listener=\"edge\",route=\"verdict\"} 1",
+        "# UNIT portcullis_provider_duration_seconds seconds",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in\n{text}"
+        );
+    }
+}
+
+#[test]
+fn decisions_that_are_gone_are_not_counted_on() {
+    let metrics = Metrics::new();
+    let ban = Decision {
+        id: reputation::DecisionId(1),
+        cidr: "203.0.113.7".parse().unwrap(),
+        kind: DecisionKind::Ban,
+        origin: Origin::Operator,
+        reason: String::new(),
+        author: String::new(),
+        created: UnixSeconds(1),
+        expires: None,
+    };
+    metrics.set_decisions([&ban]);
+    let line = "portcullis_decisions{origin=\"operator\",type=\"ban\"} 1";
+    assert!(metrics.encode().unwrap().contains(line));
+    metrics.set_decisions([]);
+    assert!(!metrics.encode().unwrap().contains("portcullis_decisions{"));
+}
