@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::{Kind, Problem};
 use super::request::{self, parameter};
-use super::server::{Exchange, Handler, Reply, empty, json, reply};
+use super::server::{Exchange, Handler, JSON, Reply, empty, json, reply};
 use crate::intelligence::Intelligence;
 use crate::snapshot::Published;
 
 pub struct Edge {
     intelligence: Arc<Intelligence>,
+    snapshots: Snapshots,
     /// Long polls end with it, so that proxies reconnect elsewhere at once.
     shutdown: CancellationToken,
 }
@@ -88,6 +89,7 @@ impl Handler for Edge {
 impl Edge {
     pub fn new(intelligence: Arc<Intelligence>, shutdown: CancellationToken) -> Self {
         Self {
+            snapshots: intelligence.snapshots(),
             intelligence,
             shutdown,
         }
@@ -100,6 +102,7 @@ impl Edge {
         exchange: &Exchange,
     ) -> Result<Reply, Problem> {
         let address = request::address(address)?;
+        self.check_ready()?;
         let wait = parameter(query, "wait_ms", "from 0 to 10000", |wait| {
             *wait <= MAX_WAIT_MS
         })?;
@@ -124,27 +127,34 @@ impl Edge {
         json(&verdict)
     }
 
+    /// Before the first snapshot nobody knows what is banned: "clean" would be a guess that fails open
+    /// even where the proxy is told to fail closed.
+    fn check_ready(&self) -> Result<(), Problem> {
+        match *self.snapshots.borrow() {
+            Some(_) => Ok(()),
+            None => Err(Problem::new(Kind::NotReady)),
+        }
+    }
+
     /// Answers at once if there is something newer than `after`, else when there is.
     async fn manifest(&self, query: Option<&str>) -> Result<Reply, Problem> {
-        let accept_any = |_: &SnapshotVersion| true;
-        let after = parameter(
-            query,
-            "after",
-            "EPOCH.VERSION, such as 1790000000.7",
-            accept_any,
-        )?;
+        let expected = "EPOCH.VERSION, such as 1790000000.7";
+        let after = parameter(query, "after", expected, |_: &SnapshotVersion| true)?;
         let wait = parameter(query, "wait_s", "from 0 to 60", |wait| *wait <= MAX_POLL_S)?;
         let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
-        let mut snapshots = self.intelligence.snapshots();
-        self.report_newer(after, &mut snapshots).await;
+        let mut snapshots = self.snapshots.clone();
         loop {
             let current = snapshots.borrow_and_update().clone();
-            if let Some(newer) = current.filter(|current| is_newer(current, after)) {
-                return Ok(reply(
-                    StatusCode::OK,
-                    "application/json",
-                    newer.json.clone(),
-                ));
+            match (current, after) {
+                (Some(current), Some(after)) if current.manifest.version < after => {
+                    // A proxy that holds something newer than ours was fed by another store: ours
+                    // must go beyond it.
+                    self.intelligence.seen_elsewhere(after).await;
+                }
+                (Some(current), after) if after.is_none_or(|it| current.manifest.version > it) => {
+                    return Ok(reply(StatusCode::OK, JSON, current.json.clone()));
+                }
+                _ => {}
             }
             let changed = tokio::select! {
                 changed = snapshots.changed() => changed.is_ok(),
@@ -152,28 +162,15 @@ impl Edge {
                 () = self.shutdown.cancelled() => false,
             };
             if !changed {
-                return nothing_newer(&snapshots);
+                self.check_ready()?;
+                return Ok(empty(StatusCode::NOT_MODIFIED));
             }
-        }
-    }
-
-    /// A proxy that holds something newer than ours was fed by another store: ours must go beyond it.
-    async fn report_newer(&self, after: Option<SnapshotVersion>, snapshots: &mut Snapshots) {
-        let ours = snapshots
-            .borrow()
-            .as_ref()
-            .map(|current| current.manifest.version);
-        if let (Some(theirs), Some(ours)) = (after, ours)
-            && theirs > ours
-        {
-            self.intelligence.seen_elsewhere(theirs).await;
         }
     }
 
     fn part(&self, digest: &str) -> Result<Reply, Problem> {
         let part: Option<Bytes> = digest.parse::<Digest>().ok().and_then(|digest| {
-            let snapshots = self.intelligence.snapshots();
-            let current = snapshots.borrow();
+            let current = self.snapshots.borrow();
             current.as_ref()?.parts.get(&digest).cloned()
         });
         let missing = "no part of a current snapshot has this digest";
@@ -183,6 +180,7 @@ impl Edge {
 
     fn reputation(&self, address: &str) -> Result<Reply, Problem> {
         let address = request::address(address)?;
+        self.check_ready()?;
         let known = self.intelligence.known(address);
         json(&Reputation {
             address,
@@ -193,16 +191,5 @@ impl Edge {
                 .as_ref()
                 .map_or(Action::Allow, |verdict| verdict.action),
         })
-    }
-}
-
-fn is_newer(current: &Published, after: Option<SnapshotVersion>) -> bool {
-    after.is_none_or(|after| current.manifest.version > after)
-}
-
-fn nothing_newer(snapshots: &Snapshots) -> Result<Reply, Problem> {
-    match *snapshots.borrow() {
-        Some(_) => Ok(empty(StatusCode::NOT_MODIFIED)),
-        None => Err(Problem::new(Kind::NotReady)),
     }
 }

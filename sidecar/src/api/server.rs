@@ -21,6 +21,8 @@ use super::problem::Problem;
 use super::request::RequestId;
 use crate::telemetry::Metrics;
 
+pub const JSON: &str = "application/json";
+
 pub type Reply = Response<Full<Bytes>>;
 
 /// What one listener answers.
@@ -196,7 +198,7 @@ pub fn json(value: &impl serde::Serialize) -> Result<Reply, Problem> {
 
 pub fn json_with(status: StatusCode, value: &impl serde::Serialize) -> Result<Reply, Problem> {
     match serde_json::to_vec(value) {
-        Ok(body) => Ok(reply(status, "application/json", body.into())),
+        Ok(body) => Ok(reply(status, JSON, body.into())),
         Err(error) => {
             tracing::error!(%error, "an answer cannot be written");
             Err(Problem::new(super::problem::Kind::Internal))
