@@ -322,6 +322,9 @@ impl Refusal {
 }
 
 #[cfg(test)]
+mod docs_test;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::MockHost;

@@ -1,6 +1,8 @@
 //! The plugin's configuration: what it is once it has been checked. `validated` makes it from JSON,
 //! `raw` walks the JSON, `wire` reads protobuf's form of it.
 
+#[cfg(test)]
+mod docs_test;
 mod raw;
 mod validated;
 mod wire;
