@@ -164,4 +164,6 @@ fn policy(mut section: Section<'_>) -> Policy {
 }
 
 #[cfg(test)]
+mod docs_test;
+#[cfg(test)]
 mod tests;

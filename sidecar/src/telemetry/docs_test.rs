@@ -63,7 +63,8 @@ fn documented() -> BTreeSet<(String, String)> {
         if let Some(heading) = line.strip_prefix("### `") {
             metric = heading.trim_end_matches('`').to_owned();
             documented.insert((metric.clone(), String::new()));
-        } else if let Some((label, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`'))
+        } else if let Some((label, _)) =
+            line.strip_prefix("| `").and_then(|row| row.split_once('`'))
         {
             documented.insert((metric.clone(), label.to_owned()));
         }

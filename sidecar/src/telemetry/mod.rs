@@ -1,5 +1,7 @@
 //! What the sidecar says about itself: log lines and metrics.
 
+#[cfg(test)]
+mod docs_test;
 pub mod log;
 pub mod metrics;
 
