@@ -15,8 +15,9 @@ use crate::snapshot::{Snapshot, trying};
 use crate::turn::Turn;
 
 const IDLE_TICK_MS: u32 = 100;
-/// While a snapshot is being taken up.
+/// While a snapshot is being taken up, or the first one is expected.
 const BUSY_TICK_MS: u32 = 20;
+const EXPECTING_MICROS: u64 = 10_000_000;
 
 pub struct Plugin {
     pub config: Config,
@@ -104,7 +105,7 @@ impl Plugin {
             request::on_answered(turn, self, &answered);
         }
         self.tell_the_fleet(turn, now);
-        self.set_tick(turn.host, report.busy);
+        self.set_tick(turn.host, report.busy || self.is_expecting(now));
     }
 
     pub fn owns(&self, token: Token) -> bool {
@@ -137,8 +138,14 @@ impl Plugin {
     /// Makes `root`, which has just been configured, tick.
     pub fn start_ticking<H: Host>(&mut self, host: &H, root: ContextId) {
         if host.enter(root).is_ok() {
-            self.set_tick(host, false);
+            self.set_tick(host, self.snapshot.version().is_none());
         }
+    }
+
+    /// Whether the VM is young and knows nothing yet.
+    fn is_expecting(&self, now: u64) -> bool {
+        let age = now.saturating_sub(self.started_micros);
+        self.snapshot.version().is_none() && age < EXPECTING_MICROS
     }
 
     fn set_tick<H: Host>(&mut self, host: &H, busy: bool) {

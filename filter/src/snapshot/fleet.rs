@@ -5,9 +5,9 @@ use super::keys::Keys;
 use crate::host::Host;
 use crate::metrics::Fleet;
 
-const BEAT_MICROS: u64 = 1_000_000;
+const BEAT_MICROS: u64 = 500_000;
 /// A VM that was silent for this long is not counted any more.
-const ALIVE_MICROS: u64 = 4 * BEAT_MICROS;
+const ALIVE_MICROS: u64 = 4_000_000;
 const ATTEMPTS: u32 = 4;
 const MAX_VMS: usize = 1024;
 
@@ -59,6 +59,14 @@ impl Beat {
         }
         None
     }
+}
+
+/// The VMs that have shown a sign of life since `micros`.
+pub fn alive_since<H: Host>(host: &H, keys: &Keys, micros: u64) -> Vec<u64> {
+    let bytes = host.shared(&keys.fleet).map(|(bytes, _)| bytes);
+    let beats = decode(&bytes.unwrap_or_default());
+    let alive = beats.into_iter().filter(|(at, _)| *at >= micros);
+    alive.map(|(_, status)| status.nonce).collect()
 }
 
 fn summary(beats: &[(u64, Status)]) -> Fleet {
@@ -138,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn it_beats_once_a_second() {
+    fn it_beats_twice_a_second() {
         let (host, keys) = (MockHost::default(), Keys::new(&config("{}").sidecar));
         let mut beat = Beat::default();
         assert!(beat.tell(&host, &keys, status(1, 1), 0).is_some());
-        assert!(beat.tell(&host, &keys, status(1, 1), 999_999).is_none());
-        assert!(beat.tell(&host, &keys, status(1, 1), 1_000_000).is_some());
+        assert!(beat.tell(&host, &keys, status(1, 1), 499_999).is_none());
+        assert!(beat.tell(&host, &keys, status(1, 1), 500_000).is_some());
     }
 }

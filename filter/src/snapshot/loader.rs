@@ -17,10 +17,14 @@ use crate::turn::{Turn, seconds};
 
 /// What a tick may do: one part of the base, or a few of the overlay, which is short and urgent.
 const EFFORT_PER_TICK: u32 = 8;
+/// Without any snapshot everything is unknown: then a tick does more.
+const EFFORT_FOR_THE_FIRST: u32 = 32;
 const EFFORT_BASE_PART: u32 = 8;
 const EFFORT_OVERLAY_PART: u32 = 2;
 const EFFORT_CHECK: u32 = 2;
 const ITEMS_PER_CHECK: usize = 50_000;
+/// By then a writer that is alive has shown it, and its note says nothing.
+const SURE_MICROS: u64 = 2_000_000;
 /// Refusals that are remembered, so that each is said once.
 const MAX_REFUSED: usize = 8;
 
@@ -32,8 +36,14 @@ pub struct Loader {
     pending: bool,
     load: Option<Box<Load>>,
     refused: Vec<SnapshotVersion>,
-    /// Left alone while the note of the VM that was trying it stands.
-    held_off: Option<SnapshotVersion>,
+    held_off: Option<HeldOff>,
+}
+
+/// A version that is left alone while the note of a VM that was trying it stands.
+struct HeldOff {
+    version: SnapshotVersion,
+    since_micros: u64,
+    said: bool,
 }
 
 struct Load {
@@ -89,6 +99,7 @@ impl Loader {
         place: Place<'_>,
         snapshot: &mut Snapshot,
     ) -> Report {
+        self.look_at_the_note(turn, place);
         let modes = self.look(turn.host, place);
         if self.load.is_none() && self.pending {
             self.pending = false;
@@ -101,14 +112,27 @@ impl Loader {
         }
     }
 
-    /// Reads the signal, the one thing that is read on every tick.
-    fn look<H: Host>(&mut self, host: &H, place: Place<'_>) -> Option<Vec<ModeOverride>> {
-        if let Some(version) = self.held_off
-            && !is_tried(host, place, version)
-        {
+    /// Goes on with what was held off once the note is gone; says so once if it stays.
+    fn look_at_the_note<H: Host>(&mut self, turn: &mut Turn<'_, H>, place: Place<'_>) {
+        let Some(held_off) = &mut self.held_off else {
+            return;
+        };
+        let version = held_off.version;
+        if !is_tried(turn.host, place, version) {
             self.held_off = None;
             self.pending = true;
+        } else if !held_off.said && place.now_micros.abs_diff(held_off.since_micros) >= SURE_MICROS
+        {
+            held_off.said = true;
+            turn.metrics.refused(Refusal::Poison);
+            log::warn!(
+                "portcullis: snapshot {version} was refused: a VM that was trying it has ended"
+            );
         }
+    }
+
+    /// Reads the signal, the one thing that is read on every tick.
+    fn look<H: Host>(&mut self, host: &H, place: Place<'_>) -> Option<Vec<ModeOverride>> {
         let signal = host.shared(&place.keys.signal).map(|(bytes, _)| bytes);
         if signal == self.seen {
             return None;
@@ -134,11 +158,13 @@ impl Loader {
         if !is_tried(turn.host, place, version) {
             return Some(Load::begin(current, snapshot));
         }
-        if self.held_off.replace(version) != Some(version) {
-            turn.metrics.refused(Refusal::Poison);
-            log::warn!(
-                "portcullis: snapshot {version} is left alone: another VM was trying it when it ended"
-            );
+        let known = self.held_off.as_ref().map(|held_off| held_off.version);
+        if known != Some(version) {
+            self.held_off = Some(HeldOff {
+                version,
+                since_micros: place.now_micros,
+                said: false,
+            });
         }
         let previous = record::read(turn.host, &place.keys.previous)?;
         let loadable = self.wants(turn, place, snapshot, &previous)
@@ -171,8 +197,12 @@ impl Loader {
     }
 
     fn work<H: Host>(&mut self, turn: &mut Turn<'_, H>, place: Place<'_>, snapshot: &mut Snapshot) {
+        let most = match snapshot.version() {
+            Some(_) => EFFORT_PER_TICK,
+            None => EFFORT_FOR_THE_FIRST,
+        };
         let mut effort = 0;
-        while effort < EFFORT_PER_TICK
+        while effort < most
             && let Some(mut load) = self.load.take()
         {
             effort += load.effort();

@@ -1,10 +1,11 @@
 //! The note `trying V`, so that a poisonous snapshot does not trap each reloaded VM again.
 //!
 //! A VM writes it before it activates V and takes it away after its first served requests. One that
-//! starts and finds it leaves V alone: either its writer is about to take it away, or V ended its writer.
+//! starts and finds it leaves V alone, unless the writer shows that it is alive: then V did not end it.
 
 use reputation::manifest::SnapshotVersion;
 
+use super::fleet;
 use super::keys::Keys;
 use crate::host::Host;
 
@@ -19,8 +20,9 @@ struct Note {
     written_micros: u64,
 }
 
-/// Whether another VM was already trying `version` when this one, known as `nonce`, started. A note that
-/// came later is of a VM that goes the same way at the same time, and says nothing.
+/// Whether another VM that may have ended since was already trying `version` when this one, known as
+/// `nonce`, started. A note that came later is of a VM that goes the same way at the same time, and says
+/// nothing.
 pub fn is_tried_by_another<H: Host>(
     host: &H,
     keys: &Keys,
@@ -28,9 +30,14 @@ pub fn is_tried_by_another<H: Host>(
     started_micros: u64,
     version: SnapshotVersion,
 ) -> bool {
-    read(host, keys).iter().any(|note| {
+    let mut notes = read(host, keys);
+    notes.retain(|note| {
         note.nonce != nonce && note.version == version && note.written_micros < started_micros
-    })
+    });
+    !notes.is_empty() && {
+        let alive = fleet::alive_since(host, keys, started_micros);
+        notes.iter().any(|note| !alive.contains(&note.nonce))
+    }
 }
 
 /// Notes that this VM is about to activate `version`. Notes on older versions are dropped.
@@ -113,6 +120,18 @@ mod tests {
         assert!(!tried(2, 99, 5), "both go the same way");
         assert!(!tried(1, 101, 5), "its own note");
         assert!(!tried(2, 101, 6), "another version");
+        let status = fleet::Status {
+            nonce: 1,
+            epoch: 1,
+            version: 5,
+            built_at: 0,
+        };
+        fleet::Beat::default().tell(&host, &keys, status, 101);
+        assert!(
+            tried(2, 102, 5),
+            "its last beat may have been before its end"
+        );
+        assert!(!tried(2, 101, 5), "its writer is alive");
         clear(&host, &keys, 1);
         assert!(!tried(2, 101, 5));
     }

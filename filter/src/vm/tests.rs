@@ -103,7 +103,11 @@ fn a_new_configuration_takes_over_from_the_old_root() {
         "the old root's ticks are ignored"
     );
     assert_eq!(process.tick(2).len(), 1);
-    assert_eq!(process.host.tick_ms.get(), 100);
+    assert_eq!(
+        process.host.tick_ms.get(),
+        20,
+        "the first snapshot is expected"
+    );
 }
 
 #[test]
