@@ -193,3 +193,32 @@ impl Edge {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intelligence::testing::Harness;
+
+    #[tokio::test]
+    async fn before_the_first_snapshot_nobody_is_called_clean() {
+        let harness = Harness::start("").await;
+        let (_publisher, snapshots) = watch::channel(None);
+        let intelligence = Arc::clone(&harness.intelligence);
+        let edge = Edge {
+            intelligence,
+            snapshots,
+            shutdown: CancellationToken::new(),
+        };
+        let id = super::super::request::RequestId::Own(1);
+        let exchange = Exchange {
+            id,
+            route: "verdict",
+            notable: false,
+        };
+        let verdict = edge.verdict("198.51.100.7", None, &exchange).await;
+        let manifest = edge.manifest(None).await;
+        for answer in [verdict, manifest, edge.reputation("198.51.100.7")] {
+            assert_eq!(answer.unwrap_err(), Problem::new(Kind::NotReady));
+        }
+    }
+}
