@@ -1,13 +1,12 @@
 //! Why an address is treated as it is: the rule that decides, and everything that anybody says of it.
 
 use reputation::lookup::Found;
-use reputation::{
-    Action, Band, Cidr, ClientAddress, Decision, DecisionId, Policy, Rank, UnixSeconds, Verdict,
-};
+use reputation::{Action, Band, Cidr, ClientAddress, Decision, DecisionId, Rank, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
 use super::answers::ByProvider;
-use super::lookup::{Lookup, verdict_of};
+use super::lookup::Lookup;
+use super::weigh::{Life, verdict_of};
 use crate::config::FeedRole;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,17 +76,15 @@ impl Lookup {
     pub async fn explain(&self, address: ClientAddress) -> Explanation {
         let now = self.clock.now();
         let answers = self.kept_answers(address).await;
-        let (indicators, score) = self.score(address, &answers, now);
+        let (_, score) = self.score(address, &answers, now);
         let published = self.publisher.current();
         let found = published
             .as_ref()
             .and_then(|images| images.find(address, now));
+        let host = Cidr::host(address);
         let verdict = match &found {
-            Some(found) => verdict_of(found, address, Cidr::host(address), now),
-            None => by_score(self.policy, score.value, address, {
-                let top = score.top.and_then(|at| indicators.get(at));
-                top.map(|top| top.source.as_str())
-            }),
+            Some(found) => verdict_of(found, address, host, now),
+            None => self.weigh(address, host, &answers, Life::Final { ttl_s: 0 }),
         };
         let mut sources = self.feed_words(address, now);
         sources.extend(self.provider_words(address, &answers, now));
@@ -190,23 +187,5 @@ impl Rule {
             decision: found.decision,
             expires: found.expires,
         }
-    }
-}
-
-/// The verdict of an address that no image knows.
-fn by_score(policy: Policy, score: u8, address: ClientAddress, top: Option<&str>) -> Verdict {
-    let band = policy.band(score);
-    let flagged = band != Band::Clean;
-    let reason = top.filter(|_| flagged).unwrap_or("clean");
-    Verdict {
-        action: band.default_action(),
-        band,
-        score,
-        reason: reason.to_owned(),
-        decision: flagged.then(|| DecisionId::for_listing(reason, address)),
-        ttl_s: 0,
-        provisional: false,
-        rank: flagged.then_some(Rank::Score),
-        scope: Cidr::host(address),
     }
 }

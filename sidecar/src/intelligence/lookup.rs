@@ -4,23 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reputation::lookup::Found;
-use reputation::score::{Indicator, Score, combine};
-use reputation::set::Basis;
-use reputation::{Band, Cidr, ClientAddress, DecisionId, Policy, Rank, UnixSeconds, Verdict};
+use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, Verdict};
 
 use super::answers::{Answers, ByProvider, Key};
 use super::flight::{Boarded, Flight, Flights};
 use super::providers::{Asked, Gate};
 use super::recent::RecentlyClean;
 use super::sources::Sources;
+use super::weigh::{LONGEST_TTL, Life, verdict_of};
 use crate::clock::Clock;
-use crate::snapshot::{Published, Publisher};
+use crate::snapshot::Publisher;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-/// The longest that an answer may be kept, in seconds.
-const LONGEST_TTL: u32 = 3600;
 /// How long to keep an answer that lacks a provider's word, or rests on a stale one.
 const SHORT_TTL: u32 = 30;
 
@@ -33,13 +29,6 @@ pub struct Lookup {
     pub policy: Policy,
     answers: Arc<Answers>,
     flights: Flights<Key, ByProvider>,
-}
-
-/// How long a weighed answer lives.
-#[derive(Debug, Clone, Copy)]
-enum Life {
-    Final { ttl_s: u32 },
-    Provisional,
 }
 
 /// What the providers' answers allow.
@@ -127,24 +116,6 @@ impl Lookup {
         self.answers.get(Key::of(address), &self.gates, now).await
     }
 
-    /// What the soft feeds and the providers say of `address`, and their score.
-    pub fn score(
-        &self,
-        address: ClientAddress,
-        answers: &ByProvider,
-        now: UnixSeconds,
-    ) -> (Vec<Indicator>, Score) {
-        let feeds = self.sources.feeds();
-        let mut indicators = feeds.indicators(address);
-        for (gate, answer) in self.gates.iter().zip(answers.iter()) {
-            let counting = answer.as_ref().filter(|answer| answer.counts(now));
-            let said = counting.and_then(|answer| answer.said.as_ref());
-            indicators.extend(said.map(|said| gate.indicator(said)));
-        }
-        let score = combine(&indicators, feeds.soft_feeds() + self.gates.len());
-        (indicators, score)
-    }
-
     async fn ask(
         &self,
         address: ClientAddress,
@@ -224,91 +195,6 @@ impl Lookup {
         Life::Final {
             ttl_s: ttl_s.clamp(SHORT_TTL, LONGEST_TTL),
         }
-    }
-
-    fn weigh(
-        &self,
-        address: ClientAddress,
-        scope: Cidr,
-        answers: &ByProvider,
-        life: Life,
-    ) -> Verdict {
-        let (indicators, score) = self.score(address, answers, self.clock.now());
-        let band = self.policy.band(score.value);
-        let top = score.top.and_then(|at| indicators.get(at));
-        let (ttl_s, provisional) = match life {
-            Life::Final { ttl_s } => (ttl_s, false),
-            Life::Provisional => (Verdict::PROVISIONAL_TTL_S, true),
-        };
-        let flagged = band != Band::Clean;
-        let reason = match top {
-            Some(top) if flagged => top.source.as_str(),
-            _ if provisional => "unknown",
-            _ => "clean",
-        };
-        Verdict {
-            action: band.default_action(),
-            band,
-            score: score.value,
-            reason: reason.to_owned(),
-            decision: flagged.then(|| DecisionId::for_listing(reason, address)),
-            ttl_s,
-            provisional,
-            rank: flagged.then_some(Rank::Score),
-            scope,
-        }
-    }
-
-    /// For which addresses a verdict holds: the client's network as the filter asks for it, unless
-    /// something tells its addresses apart.
-    fn scope(
-        &self,
-        published: Option<&Published>,
-        address: ClientAddress,
-        prefix: u8,
-        found: Option<u8>,
-    ) -> Cidr {
-        let host = Cidr::host(address);
-        let network = match address {
-            ClientAddress::V4(_) => None,
-            ClientAddress::V6(_) => Cidr::new(address, prefix),
-        };
-        let Some(network) = network.filter(|network| network.len() > 0) else {
-            return host;
-        };
-        let split = found.is_some_and(|len| len > network.len())
-            || published.is_some_and(|images| images.splits(network))
-            || self.sources.feeds().splits(network);
-        if split { host } else { network }
-    }
-}
-
-/// The verdict that an image's entry is.
-pub fn verdict_of(
-    found: &Found<'_>,
-    address: ClientAddress,
-    scope: Cidr,
-    now: UnixSeconds,
-) -> Verdict {
-    let action = match found.basis {
-        Basis::Action(action) => action,
-        Basis::Band(band) => band.default_action(),
-    };
-    let listing =
-        || (found.band != Band::Clean).then(|| DecisionId::for_listing(found.reason, address));
-    let lasts = found
-        .expires
-        .map_or(LONGEST_TTL, |expires| now.until(expires));
-    Verdict {
-        action,
-        band: found.band,
-        score: found.score,
-        reason: found.reason.to_owned(),
-        decision: found.decision.or_else(listing),
-        ttl_s: lasts.min(LONGEST_TTL),
-        provisional: false,
-        rank: Some(found.rank),
-        scope,
     }
 }
 

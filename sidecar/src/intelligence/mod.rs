@@ -20,6 +20,7 @@ pub mod sources;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod weigh;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,8 +150,11 @@ impl Intelligence {
     /// A proxy holds something newer than we ever published: another sidecar, or our own past before
     /// the store was lost. A higher epoch makes it take ours again.
     pub async fn seen_elsewhere(&self, version: SnapshotVersion) {
-        let ours = self.publisher.current();
-        if ours.is_some_and(|ours| ours.manifest.version >= version) {
+        let Some(ours) = self.publisher.current() else {
+            // Our first snapshot may well be newer; if it is not, the proxy will ask again.
+            return;
+        };
+        if ours.manifest.version >= version {
             return;
         }
         let now = u64::from(self.clock.now().0);

@@ -1,5 +1,5 @@
 //! How what is known becomes an image and reaches the proxies: `compile` turns feeds into entries,
-//! `overlay` finds what differs from the base, `publish` builds, numbers and hands out.
+//! `overlay` finds what differs from the base, `press` builds and numbers, `publish` hands out.
 //!
 //! Does not own the file format (`reputation::set`) nor where entries come from (`intelligence`).
 
@@ -7,6 +7,7 @@ pub mod compile;
 mod image;
 pub mod overlay;
 mod prepare;
+mod press;
 pub mod publish;
 mod published;
 mod soft;

@@ -9,7 +9,7 @@ use reputation::set::Meta;
 use super::compile::{Catalogue, Listed, compile};
 use super::image::{self, BuildFault};
 use super::overlay::{self, ListedDelta, State};
-use super::publish::Base;
+use super::press::Base;
 use crate::config::Guard;
 use crate::intelligence::sources::Sources;
 

@@ -1,39 +1,18 @@
-//! Builds snapshots and hands them out: one task that is told what changed, gathers changes for a few
-//! milliseconds, and publishes.
-//!
-//! What feeds list is compiled beside it (`prepare`), so that a ban never waits for a long list: for a
-//! decision only the overlay is built anew. All building is off the async threads.
+//! The handle on publishing: whoever changes what is known says so here, and whoever hands snapshots
+//! out finds them here. The work is done by `press`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use reputation::manifest::{Manifest, SnapshotVersion, WIRE_VERSION};
-use reputation::set::{Kind, Meta};
-use reputation::{Policy, UnixSeconds};
-use thiserror::Error;
+use reputation::Policy;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::compile::Catalogue;
-use super::image::{self, BuildFault, Built};
-use super::overlay::{self, ListedDelta, State};
-use super::prepare::{Preparation, Prepared, prepare};
-use super::published::{History, Published};
+use super::press::Press;
+use super::published::Published;
 use crate::clock::Clock;
 use crate::config::Guard;
 use crate::intelligence::sources::Sources;
-use crate::store::{Store, StoreError};
-use crate::telemetry::chain;
-
-/// How long a proxy may take up a snapshot, in seconds.
-const VALID_FOR: u32 = 24 * 3600;
-/// When a snapshot is built anew although nothing changed.
-const RENEW_AFTER: Duration = Duration::from_secs(12 * 3600);
-/// How long changes are gathered before they are published.
-const GATHER: Duration = Duration::from_millis(3);
-/// How long to wait after the store or a build failed.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+use crate::store::Store;
 
 /// The handle: tells the task what changed, and shows what it published.
 #[derive(Clone)]
@@ -54,9 +33,11 @@ pub struct Workshop {
     pub shutdown: CancellationToken,
 }
 
-struct Order {
-    changed: Changed,
-    done: Option<oneshot::Sender<()>>,
+/// A word to the task.
+pub(super) struct Order {
+    pub changed: Changed,
+    /// Told when it is published.
+    pub done: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,18 +47,6 @@ pub enum Changed {
     Words,
     /// The epoch: everything is numbered anew.
     Epoch,
-}
-
-#[derive(Debug, Error)]
-enum PublishError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Build(#[from] BuildFault),
-    #[error("the manifest cannot be written")]
-    Manifest(#[from] serde_json::Error),
-    #[error("the building task failed")]
-    Task(#[from] JoinError),
 }
 
 impl Publisher {
@@ -114,259 +83,4 @@ impl Publisher {
     pub fn current(&self) -> Option<Arc<Published>> {
         self.published.borrow().clone()
     }
-}
-
-/// The base that overlays are complete against.
-pub struct Base {
-    pub state: State,
-    pub built: Built,
-    pub valid_until: UnixSeconds,
-}
-
-struct Press {
-    workshop: Workshop,
-    out: watch::Sender<Option<Arc<Published>>>,
-    catalogue: Arc<std::sync::Mutex<Catalogue>>,
-    base: Option<Arc<Base>>,
-    /// What the feeds list now, and how it differs from the base.
-    listed: Arc<super::compile::Listed>,
-    delta: Arc<ListedDelta>,
-    history: History,
-    generation: u32,
-    /// Something was taken back that the next snapshot's generation must tell.
-    taken_back: bool,
-    preparing: Option<JoinHandle<Result<Prepared, BuildFault>>>,
-    wants_preparation: bool,
-    wants_base: bool,
-    wants_publication: bool,
-    waiting: Vec<oneshot::Sender<()>>,
-}
-
-impl Press {
-    fn new(workshop: Workshop, out: watch::Sender<Option<Arc<Published>>>) -> Self {
-        Self {
-            workshop,
-            out,
-            catalogue: Arc::default(),
-            base: None,
-            listed: Arc::default(),
-            delta: Arc::default(),
-            history: History::default(),
-            generation: 0,
-            taken_back: true,
-            preparing: None,
-            wants_preparation: false,
-            wants_base: true,
-            wants_publication: false,
-            waiting: Vec::new(),
-        }
-    }
-
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let shutdown = self.workshop.shutdown.clone();
-        let mut renew = tokio::time::interval(RENEW_AFTER);
-        renew.reset();
-        loop {
-            let failed = self.work().await.err();
-            if let Some(error) = &failed {
-                tracing::error!(error = chain(error), "no new snapshot");
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER), if failed.is_some() => {}
-                order = orders.recv() => match order {
-                    Some(order) => self.gather(order, &mut orders).await,
-                    None => return,
-                },
-                prepared = finished(&mut self.preparing) => self.adopt(prepared),
-                _ = renew.tick() => self.note(Changed::Epoch),
-            }
-        }
-    }
-
-    async fn gather(&mut self, first: Order, orders: &mut mpsc::UnboundedReceiver<Order>) {
-        tokio::time::sleep(GATHER).await;
-        let mut next = Some(first);
-        while let Some(order) = next {
-            self.note(order.changed);
-            self.waiting.extend(order.done);
-            next = orders.try_recv().ok();
-        }
-    }
-
-    fn note(&mut self, changed: Changed) {
-        match changed {
-            Changed::Feeds => self.wants_preparation = true,
-            Changed::Words => self.wants_publication = true,
-            Changed::Epoch => (self.wants_preparation, self.wants_base) = (true, true),
-        }
-    }
-
-    async fn work(&mut self) -> Result<(), PublishError> {
-        if self.wants_publication {
-            self.publish().await?;
-        }
-        if self.wants_preparation && self.preparing.is_none() {
-            self.prepare().await?;
-        }
-        Ok(())
-    }
-
-    async fn prepare(&mut self) -> Result<(), PublishError> {
-        let version = self.next_version().await?;
-        let preparation = Preparation {
-            sources: Arc::clone(&self.workshop.sources),
-            catalogue: Arc::clone(&self.catalogue),
-            guard: self.workshop.guard.clone(),
-            policy: self.workshop.policy,
-            base: self.base.clone().filter(|_| !self.wants_base),
-            before: Arc::clone(&self.listed),
-            meta: self.meta(Kind::Base, version, VALID_FOR),
-        };
-        (self.wants_preparation, self.wants_base) = (false, false);
-        self.preparing = Some(tokio::task::spawn_blocking(move || prepare(preparation)));
-        Ok(())
-    }
-
-    fn adopt(&mut self, prepared: Result<Result<Prepared, BuildFault>, JoinError>) {
-        let prepared = match prepared {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(fault)) => return keep_old(&fault),
-            Err(fault) => return keep_old(&fault),
-        };
-        if let Some(base) = prepared.new_base {
-            self.history.keep_base(&base.built);
-            self.base = Some(Arc::new(base));
-            self.taken_back = true;
-        }
-        self.taken_back |= prepared.takes_back;
-        self.listed = prepared.listed;
-        self.delta = Arc::new(prepared.delta);
-        self.wants_publication = true;
-    }
-
-    /// Builds the overlay of the current state and hands out the snapshot. Without a base there is
-    /// nothing to hand out yet, and if the overlay grew too large a new base comes first.
-    async fn publish(&mut self) -> Result<(), PublishError> {
-        let Some(base) = self.base.clone() else {
-            return Ok(());
-        };
-        let state = State {
-            listed: Arc::clone(&self.listed),
-            decisions: self.workshop.sources.decisions(),
-        };
-        let version = self.next_version().await?;
-        let remaining = self.workshop.clock.now().until(base.valid_until);
-        let kind = Kind::Overlay {
-            base: base.built.reference.digest,
-        };
-        let meta = self.meta(kind, version, remaining);
-        let Some(overlay) = self.build_overlay(&base, &state, meta).await? else {
-            (self.wants_preparation, self.wants_base) = (true, true);
-            self.wants_publication = false;
-            return Ok(());
-        };
-        self.raise_generation(&state, version);
-        self.history.keep_overlay(&overlay);
-        let manifest = self.manifest(version, &base, &overlay, meta);
-        let parts = self.history.parts();
-        let published = Published::new(manifest, parts, (&base.built, &overlay), state)?;
-        tracing::debug!(%version, overlay = overlay.reference.length, "snapshot published");
-        self.out.send_replace(Some(Arc::new(published)));
-        self.wants_publication = false;
-        for done in self.waiting.drain(..) {
-            let _gone = done.send(());
-        }
-        Ok(())
-    }
-
-    async fn build_overlay(
-        &self,
-        base: &Arc<Base>,
-        state: &State,
-        meta: Meta,
-    ) -> Result<Option<Built>, PublishError> {
-        let (base, state) = (Arc::clone(base), state.clone());
-        let delta = Arc::clone(&self.delta);
-        let built = tokio::task::spawn_blocking(move || {
-            let limit = overlay::MAX_ENTRIES;
-            let plan = overlay::plan(&base.state, &state, &delta, limit, meta.built_at);
-            plan.map(|plan| image::overlay(&plan, &state.listed, meta))
-                .transpose()
-        });
-        Ok(built.await??)
-    }
-
-    fn raise_generation(&mut self, state: &State, version: SnapshotVersion) {
-        let now = self.workshop.clock.now();
-        let before = self.out.borrow().clone();
-        let unsaid = before.is_some_and(|before| {
-            overlay::taken_back(before.state(), state, now)
-                .next()
-                .is_some()
-        });
-        if unsaid || self.taken_back {
-            // Both rise across restarts, so a proxy never takes a new generation for an old one.
-            let number = version.epoch.wrapping_add(version.version) & u64::from(u32::MAX);
-            self.generation = u32::try_from(number).unwrap_or(u32::MAX);
-        }
-        self.taken_back = false;
-    }
-
-    fn manifest(
-        &self,
-        version: SnapshotVersion,
-        base: &Base,
-        overlay: &Built,
-        meta: Meta,
-    ) -> Manifest {
-        let modes = self.workshop.sources.modes();
-        let in_force = |mode: &&reputation::mode::ModeOverride| mode.in_force(meta.built_at);
-        Manifest {
-            wire: WIRE_VERSION,
-            version,
-            generation: self.generation,
-            base: base.built.reference.clone(),
-            overlay: overlay.reference.clone(),
-            built_at: meta.built_at,
-            valid_until: meta.valid_until,
-            lookups: self.workshop.lookups,
-            modes: modes.iter().filter(in_force).cloned().collect(),
-        }
-    }
-
-    fn meta(&self, kind: Kind, version: SnapshotVersion, valid_for: u32) -> Meta {
-        let built_at = self.workshop.clock.now();
-        Meta {
-            kind,
-            version,
-            built_at,
-            valid_until: built_at.plus(valid_for),
-        }
-    }
-
-    async fn next_version(&self) -> Result<SnapshotVersion, StoreError> {
-        Ok(SnapshotVersion {
-            epoch: self.workshop.store.epoch().await?,
-            version: self.workshop.store.next_version().await?,
-        })
-    }
-}
-
-fn keep_old(fault: &dyn std::error::Error) {
-    let error = chain(fault);
-    tracing::error!(
-        error,
-        "the feeds cannot be compiled: the last snapshot stays"
-    );
-}
-
-/// The result of the task, once there is one.
-async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
-    let Some(running) = task.as_mut() else {
-        return std::future::pending().await;
-    };
-    let result = running.await;
-    *task = None;
-    result
 }

@@ -222,7 +222,7 @@ mod tests {
         let one = (Rank::Score, 68, "one".to_owned());
         let both = (Rank::Score, 85, "one".to_owned());
         assert_eq!(class(&listed, "198.18.0.0/16"), [one]);
-        assert_eq!(class(&listed, "198.18.7.0/24"), [both.clone()]);
+        assert_eq!(class(&listed, "198.18.7.0/24"), std::slice::from_ref(&both));
         assert_eq!(class(&listed, "198.18.7.7/32"), [both]);
     }
 
