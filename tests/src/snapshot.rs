@@ -9,6 +9,9 @@ use reputation::{Action, Band, Cidr, DecisionId, Rank, UnixSeconds};
 
 use crate::error::KitError;
 
+/// The reason of lines that name no other.
+pub const REASON: &str = "by hand";
+
 /// A snapshot before it is built.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -24,6 +27,7 @@ pub struct Draft {
 pub struct Line {
     cidr: Cidr,
     rank: Rank,
+    reason: String,
     decision: Option<(DecisionId, Option<UnixSeconds>)>,
 }
 
@@ -37,29 +41,36 @@ pub struct Built {
 impl Line {
     /// On a hard list.
     pub fn listed(cidr: &str) -> Result<Self, KitError> {
-        Ok(Self {
-            cidr: parse(cidr)?,
-            rank: Rank::HardSource,
-            decision: None,
-        })
+        Self::new(cidr, Rank::HardSource, None)
     }
 
     /// Allowed by the operator, for ever.
     pub fn allowed(cidr: &str) -> Result<Self, KitError> {
-        let decision = Some((DecisionId(0xa11), None));
-        Ok(Self {
-            cidr: parse(cidr)?,
-            rank: Rank::OperatorAllow,
-            decision,
-        })
+        Self::new(cidr, Rank::OperatorAllow, Some((DecisionId(0xa11), None)))
     }
 
     /// A ban by the operator, for ever or until a point in time.
     pub fn banned(cidr: &str, until: Option<UnixSeconds>) -> Result<Self, KitError> {
-        let decision = Some((DecisionId(0xb41), until));
+        Self::new(cidr, Rank::OperatorBan, Some((DecisionId(0xb41), until)))
+    }
+
+    /// The same for another reason than [`REASON`].
+    pub fn because(mut self, reason: &str) -> Self {
+        self.reason = reason.to_owned();
+        self
+    }
+
+    fn new(
+        cidr: &str,
+        rank: Rank,
+        decision: Option<(DecisionId, Option<UnixSeconds>)>,
+    ) -> Result<Self, KitError> {
+        let cidr = Cidr::parse(cidr)
+            .map_err(|error| KitError::Config(format!("usable prefix: {error}")))?;
         Ok(Self {
-            cidr: parse(cidr)?,
-            rank: Rank::OperatorBan,
+            cidr,
+            rank,
+            reason: REASON.to_owned(),
             decision,
         })
     }
@@ -140,7 +151,7 @@ impl Draft {
             valid_until,
         });
         for line in lines {
-            let class = builder.class(&class(line.rank));
+            let class = builder.class(&class(line.rank, &line.reason));
             match line.decision {
                 None => builder.list(line.cidr, class),
                 Some((id, expires)) => {
@@ -153,7 +164,7 @@ impl Draft {
                 }
             }
         }
-        let listed = builder.class(&class(Rank::HardSource));
+        let listed = builder.class(&class(Rank::HardSource, REASON));
         for step in 0..filler {
             // Multiplying by an odd number scatters the addresses without repeating one.
             let bits = 0x0b00_0000 + step.wrapping_mul(2_654_435_761) % 0x0100_0000;
@@ -179,7 +190,7 @@ pub fn now() -> UnixSeconds {
     UnixSeconds::from_secs(since.map(|since| since.as_secs()).unwrap_or_default())
 }
 
-fn class(rank: Rank) -> Class {
+fn class(rank: Rank, reason: &str) -> Class {
     let basis = match rank {
         Rank::HardSource | Rank::Score => Basis::Band(Band::Malicious),
         Rank::OperatorAllow | Rank::Trusted => Basis::Action(Action::Allow),
@@ -190,10 +201,6 @@ fn class(rank: Rank) -> Class {
         basis,
         band: Band::Malicious,
         score: 100,
-        reason: "by hand".to_owned(),
+        reason: reason.to_owned(),
     }
-}
-
-fn parse(cidr: &str) -> Result<Cidr, KitError> {
-    Cidr::parse(cidr).map_err(|error| KitError::Config(format!("usable prefix: {error}")))
 }

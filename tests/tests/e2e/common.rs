@@ -10,8 +10,11 @@ use serde_json::Value;
 /// Longer than anything that is awaited takes on a busy machine; shorter than patience.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// Stands on a list in every edge with a real sidecar: once it is refused, the snapshot is there.
+/// Stands on a list in every edge with a real sidecar.
 pub const CANARY: &str = "192.0.2.255";
+
+/// Where a worker says, to this machine only, whether it has a snapshot.
+pub const READY: &str = "/.portcullis/ready";
 
 /// So many connections reach every one of two workers, but once in 2^15 runs.
 const CONNECTIONS: usize = 16;
@@ -48,7 +51,7 @@ impl Edge {
         Self::start_with(sidecar, |envoy| envoy).await
     }
 
-    /// Waits until every worker has the snapshot. Only for edges that enforce.
+    /// Waits until every worker has the snapshot.
     pub async fn start_with(
         sidecar: SidecarBuilder,
         change: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder,
@@ -56,7 +59,7 @@ impl Edge {
         let edge = Self::start_unready(sidecar, change).await;
         let mut workers = Workers::of(&edge.envoy).await;
         assert!(
-            workers.all_answer(CANARY, 403).await,
+            workers.all_have_a_snapshot().await,
             "no snapshot: {}",
             edge.envoy.log()
         );
@@ -131,6 +134,25 @@ impl Workers {
             connections.push(envoy.connect().await.unwrap());
         }
         Self(connections)
+    }
+
+    /// Waits until every worker has a snapshot, which its readiness path says. A refusal would not do:
+    /// before the first snapshot the sidecar is asked about everybody.
+    pub async fn all_have_a_snapshot(&mut self) -> bool {
+        let end = tokio::time::Instant::now() + LIMIT;
+        for connection in &mut self.0 {
+            loop {
+                let answer = connection.send(&Request::get(READY)).await.unwrap();
+                if answer.json()["status"] == "ready" {
+                    break;
+                }
+                if tokio::time::Instant::now() >= end {
+                    return false;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        true
     }
 
     /// Waits until every worker answers this client with this status.

@@ -26,4 +26,5 @@ mod request_id;
 mod restart;
 mod snapshots;
 mod spoofing;
+mod traps;
 mod unix_peer;

@@ -36,7 +36,7 @@ async fn monitor_passes_and_counts_what_would_have_been_refused() {
         edge.envoy
             .access_log()
             .iter()
-            .any(|line| line["verdict"] == "deny")
+            .any(|line| line["verdict"] == "would_deny")
     });
     assert!(logged.await, "{:?}", edge.envoy.access_log().last());
 }

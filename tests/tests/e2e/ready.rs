@@ -3,9 +3,7 @@
 use kit::{Envoy, RawSidecar, Request, Upstream};
 use serde_json::json;
 
-use crate::common::{Edge, sidecar_that_blocks};
-
-const READY: &str = "/.portcullis/ready";
+use crate::common::{Edge, READY, sidecar_that_blocks};
 
 #[tokio::test]
 async fn the_platform_is_told_and_the_public_is_not() {
