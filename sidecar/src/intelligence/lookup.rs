@@ -14,8 +14,6 @@ use super::sources::Sources;
 use super::weigh::{LONGEST_TTL, Life, verdict_of};
 use crate::clock::Clock;
 use crate::snapshot::Publisher;
-use crate::store::Store;
-use crate::telemetry::Metrics;
 
 /// How long to keep an answer that lacks a provider's word, or rests on a stale one.
 const SHORT_TTL: u32 = 30;
@@ -47,7 +45,7 @@ impl Lookup {
         recent: Arc<RecentlyClean>,
         clock: Arc<dyn Clock>,
         policy: Policy,
-        (store, metrics): (Arc<dyn Store>, Arc<Metrics>),
+        answers: Answers,
     ) -> Self {
         Self {
             sources,
@@ -56,7 +54,7 @@ impl Lookup {
             recent,
             clock,
             policy,
-            answers: Arc::new(Answers::new(store, metrics)),
+            answers: Arc::new(answers),
             flights: Flights::default(),
         }
     }

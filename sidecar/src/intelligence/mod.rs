@@ -46,6 +46,7 @@ use crate::secrets::Secrets;
 use crate::snapshot::{Changed, Publisher, Workshop};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, chain};
+use answers::Answers;
 use decisions::Decisions;
 use feeds::{Keeper, Needs};
 use lookup::Lookup;
@@ -117,7 +118,7 @@ impl Intelligence {
                 recent,
                 Arc::clone(&parts.clock),
                 parts.config.policy,
-                (Arc::clone(&parts.store), parts.metrics),
+                Answers::new(Arc::clone(&parts.store), parts.metrics),
             ),
             publisher,
             store: parts.store,

@@ -298,3 +298,89 @@ async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
     *task = None;
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use reputation::decision::Origin;
+    use reputation::{Cidr, ClientAddress, Decision, DecisionId, DecisionKind, Policy};
+    use tokio_util::sync::{CancellationToken, DropGuard};
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::config::Guard;
+    use crate::intelligence::sources::{DecisionMap, Sources};
+    use crate::snapshot::{Published, Publisher};
+    use crate::store::embedded::EmbeddedStore;
+
+    struct Rig {
+        sources: Arc<Sources>,
+        publisher: Publisher,
+        _directory: tempfile::TempDir,
+        _running: DropGuard,
+    }
+
+    async fn start() -> Rig {
+        let directory = tempfile::tempdir().unwrap();
+        let now = UnixSeconds(1000);
+        let shutdown = CancellationToken::new();
+        let sources = Arc::new(Sources::default());
+        let publisher = Publisher::start(Workshop {
+            sources: Arc::clone(&sources),
+            store: Arc::new(EmbeddedStore::open(directory.path(), now).await.unwrap()),
+            clock: Arc::new(ManualClock::at(now)),
+            guard: Guard::default(),
+            policy: Policy::default(),
+            lookups: false,
+            shutdown: shutdown.clone(),
+        });
+        publisher.publish(Changed::Feeds).await;
+        Rig {
+            sources,
+            publisher,
+            _directory: directory,
+            _running: shutdown.drop_guard(),
+        }
+    }
+
+    fn bans(count: u32) -> DecisionMap {
+        let ban = |at: u32| {
+            let decision = Decision {
+                id: DecisionId(u64::from(at) + 1),
+                cidr: Cidr::host(ClientAddress::V4(0x0900_0000 + at)),
+                kind: DecisionKind::Ban,
+                origin: Origin::Operator,
+                reason: "many".to_owned(),
+                author: String::new(),
+                created: UnixSeconds(1000),
+                expires: None,
+            };
+            (decision.id, Arc::new(decision))
+        };
+        (0..count).map(ban).collect()
+    }
+
+    fn refuses(published: &Published, at: u32) -> bool {
+        let address = ClientAddress::V4(0x0900_0000 + at);
+        published.find(address, UnixSeconds(1000)).is_some()
+    }
+
+    #[tokio::test]
+    async fn more_decisions_than_an_overlay_holds_become_a_new_base() {
+        let rig = start().await;
+        let before = rig.publisher.current().unwrap();
+        let many = u32::try_from(overlay::MAX_ENTRIES).unwrap() + 1;
+        rig.sources.set_decisions(bans(many));
+        rig.publisher.publish(Changed::Words).await;
+        let after = rig.publisher.current().unwrap();
+        assert_ne!(after.manifest.base.digest, before.manifest.base.digest);
+        assert!(refuses(&after, 0) && refuses(&after, many - 1));
+        assert!(!refuses(&after, many));
+
+        rig.sources.set_decisions(bans(many - 1));
+        rig.publisher.publish(Changed::Words).await;
+        let fewer = rig.publisher.current().unwrap();
+        assert_eq!(fewer.manifest.base.digest, after.manifest.base.digest);
+        assert!(!refuses(&fewer, many - 1));
+        assert!(fewer.manifest.generation > after.manifest.generation);
+    }
+}

@@ -160,8 +160,9 @@ impl Scorer<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use reputation::UnixSeconds;
+    use proptest::prelude::*;
     use reputation::score::Weight;
+    use reputation::{ClientAddress, UnixSeconds};
 
     use super::*;
     use crate::config::{Guard, ListScore};
@@ -224,6 +225,43 @@ mod tests {
         assert_eq!(class(&listed, "198.18.0.0/16"), [one]);
         assert_eq!(class(&listed, "198.18.7.0/24"), std::slice::from_ref(&both));
         assert_eq!(class(&listed, "198.18.7.7/32"), [both]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        /// The plain model weighs every list's word on one address by itself.
+        #[test]
+        fn the_sweep_says_of_each_address_what_the_lists_say_of_it(
+            lists in proptest::collection::vec(
+                (1_u8..=10, proptest::collection::vec((0_u32..64, 24_u8..=32), 0..12)),
+                0..4,
+            ),
+        ) {
+            let cidr = |low: u32, len| {
+                let address = ClientAddress::V4(0xc612_0000 + low);
+                Cidr::new(address, len).unwrap().to_string()
+            };
+            let feeds = lists.iter().enumerate().map(|(at, (weight, entries))| {
+                let entries: Vec<_> = entries.iter().map(|(low, len)| cidr(*low, *len)).collect();
+                let entries: Vec<_> = entries.iter().map(String::as_str).collect();
+                soft(&format!("list{at}"), f64::from(*weight) / 10.0, &entries)
+            });
+            let view = feeds.enumerate();
+            let view = view.fold(FeedsView::default(), |view, (at, feed)| view.with(at, feed));
+            let policy = Policy::default();
+            let listed = compile(&view, &open(), policy, &mut Catalogue::default());
+            for low in 0..300 {
+                let address = ClientAddress::V4(0xc612_0000 + low);
+                let words = view.indicators(address);
+                let expected = score::combine(&words, view.soft_feeds()).value;
+                let covering = listed.entries.containing(address);
+                let longest = covering.last().and_then(|(_, mark)| listed.class(*mark));
+                let found = longest.map(|class| class.score);
+                let flagged = policy.band(expected) != Band::Clean;
+                prop_assert_eq!(found, flagged.then_some(expected), "{}", address);
+            }
+        }
     }
 
     #[test]

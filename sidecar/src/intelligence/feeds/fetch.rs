@@ -230,3 +230,53 @@ fn conditions(seen: Option<&Stamp>) -> HeaderMap {
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intelligence::testing::file_feed;
+
+    fn by_url() -> Feed {
+        Feed {
+            source: FeedSource::Url(Uri::from_static("http://192.0.2.1/list")),
+            ..file_feed("one", "")
+        }
+    }
+
+    fn status(retry_after: Option<u64>) -> FetchError {
+        FetchError::Status {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: retry_after.map(Duration::from_secs),
+        }
+    }
+
+    fn is_about(pause: Duration, seconds: u64) -> bool {
+        let wanted = Duration::from_secs(seconds);
+        (wanted - wanted / 10..=wanted + wanted / 10).contains(&pause)
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_refresh_interval() {
+        let feed = by_url();
+        for (failures, seconds) in [(1, 10), (2, 20), (5, 160), (12, 3600), (u32::MAX, 3600)] {
+            let pause = pause_after(&feed, failures, &status(None));
+            assert!(is_about(pause, seconds), "{failures}: {pause:?}");
+        }
+        assert!(is_about(pause(&feed), 3600));
+    }
+
+    #[test]
+    fn a_server_is_left_alone_for_as_long_as_it_asks_but_a_day_at_most() {
+        let feed = by_url();
+        let asked = |seconds| pause_after(&feed, 1, &status(Some(seconds)));
+        assert_eq!(asked(7200), Duration::from_secs(7200));
+        assert_eq!(asked(u64::MAX), LONGEST_PAUSE);
+        assert!(is_about(asked(0), 10));
+    }
+
+    #[test]
+    fn a_file_is_looked_at_every_other_second_whatever_went_wrong() {
+        let feed = file_feed("one", "/nowhere");
+        assert_eq!(pause_after(&feed, 9, &status(None)), FILE_POLL);
+    }
+}
