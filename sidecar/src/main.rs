@@ -113,11 +113,8 @@ fn on_signal() -> std::io::Result<CancellationToken> {
 
 /// What refers to such a secret does without, and tries again: worth a line, no reason to stay down.
 fn warn_of_missing(secrets: &Secrets) {
-    for problem in secrets
-        .statuses()
-        .into_iter()
-        .filter_map(|status| status.problem)
-    {
+    let statuses = secrets.statuses().into_iter();
+    for problem in statuses.filter_map(|status| status.problem) {
         tracing::warn!(problem, "a secret cannot be read");
     }
 }

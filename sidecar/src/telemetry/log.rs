@@ -20,6 +20,8 @@ pub fn start(log: &Log) {
         .finish();
     // It fails only if somebody set one before, as tests may; that one serves as well.
     let _already_set = subscriber.try_init();
+    // A panic ends one connection or task: it belongs among the other lines, not between them.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task panicked")));
 }
 
 /// The level is ours; libraries below it speak up when something is wrong.
