@@ -86,44 +86,52 @@ impl Lookups {
             return Asked::Passing;
         }
         let now = turn.host.now_micros();
-        let timeout_ms = match hold {
-            true => waiter.policy.hold_ms.saturating_add(HOLD_MARGIN_MS),
-            false => PASS_TIMEOUT_MS,
-        };
-        let deadline = now.saturating_add(u64::from(timeout_ms) * 1_000);
+        let hold_ms = hold.then_some(waiter.policy.hold_ms);
+        let deadline = deadline(now, hold_ms);
         if hold && self.join(key, waiter, deadline) {
             return Asked::Held;
         }
+        match self.send(
+            turn,
+            config,
+            (key, generation, waiter.address),
+            (now, hold_ms),
+        ) {
+            Ok(()) if hold && self.join(key, waiter, deadline) => Asked::Held,
+            Ok(()) => Asked::Passing,
+            Err(not_sent) => not_sent,
+        }
+    }
+
+    /// Sends a look-up, unless there are too many or the sidecar does not answer.
+    fn send<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        config: &Config,
+        (key, generation, address): (Key, u32, ClientAddress),
+        (now, hold_ms): (u64, Option<u32>),
+    ) -> Result<(), Asked> {
         if self.keys.len() >= config.limits.lookups {
             turn.metrics.lookup(LookupOutcome::Limited);
-            return Asked::Passing;
+            return Err(Asked::Passing);
         }
         if !self.breaker.permits(now) {
-            return Asked::Failed(FailureCause::Breaker);
+            return Err(Asked::Failed(FailureCause::Breaker));
         }
-        let wait_ms = match hold {
-            // What the way there and back takes is left of the time.
-            true => (waiter.policy.hold_ms * 4 / 5).max(1),
-            false => PASS_WAIT_MS,
-        };
-        let Some(token) = dispatch(turn.host, config, waiter.address, wait_ms, timeout_ms) else {
+        let Some(token) = dispatch(turn.host, config, address, hold_ms) else {
             self.failed(turn, now, FailureCause::Unavailable);
-            return Asked::Failed(FailureCause::Unavailable);
-        };
-        let lookup = Lookup {
-            token,
-            address: waiter.address,
-            generation,
-            started_micros: now,
-            deadline_micros: deadline,
-            waiters: Vec::new(),
+            return Err(Asked::Failed(FailureCause::Unavailable));
         };
         self.keys.insert(token.0, key);
-        self.under_way.entry(key).or_default().push(lookup);
-        match hold && self.join(key, waiter, deadline) {
-            true => Asked::Held,
-            false => Asked::Passing,
-        }
+        self.under_way.entry(key).or_default().push(Lookup {
+            token,
+            address,
+            generation,
+            started_micros: now,
+            deadline_micros: deadline(now, hold_ms),
+            waiters: Vec::new(),
+        });
+        Ok(())
     }
 
     pub fn owns(&self, token: Token) -> bool {
@@ -260,13 +268,23 @@ impl Lookups {
     }
 }
 
+/// How long the callout of a look-up may take.
+fn timeout_ms(hold_ms: Option<u32>) -> u32 {
+    hold_ms.map_or(PASS_TIMEOUT_MS, |ms| ms.saturating_add(HOLD_MARGIN_MS))
+}
+
+fn deadline(now: u64, hold_ms: Option<u32>) -> u64 {
+    now.saturating_add(u64::from(timeout_ms(hold_ms)) * 1_000)
+}
+
 fn dispatch<H: Host>(
     host: &H,
     config: &Config,
     address: ClientAddress,
-    wait_ms: u32,
-    timeout_ms: u32,
+    hold_ms: Option<u32>,
 ) -> Option<Token> {
+    // Of a held request's time the way there and back is left.
+    let wait_ms = hold_ms.map_or(PASS_WAIT_MS, |ms| (ms * 4 / 5).max(1));
     let request = host.request_headers();
     let prefix = config.ipv6_prefix;
     let call = Call {
@@ -274,7 +292,7 @@ fn dispatch<H: Host>(
         authority: &config.sidecar.authority,
         path: &format!("/v1/verdict/{address}?wait_ms={wait_ms}&prefix={prefix}"),
         request_id: request_id(&request),
-        timeout_ms,
+        timeout_ms: timeout_ms(hold_ms),
     };
     match host.call(&call) {
         Ok(token) => Some(token),

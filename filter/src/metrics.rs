@@ -97,55 +97,29 @@ const MODES: [Mode; 2] = [Mode::Enforce, Mode::Monitor];
 
 impl Metrics {
     pub fn new() -> Self {
-        let verdict_names = Action::ALL.iter().flat_map(|action| {
-            Source::ALL.iter().flat_map(move |source| {
-                MODES.iter().map(move |mode| {
-                    let (action, source, mode) = (action.name(), source.name(), mode.name());
-                    format!("portcullis_verdicts_total.action.{action}.source.{source}.mode.{mode}")
-                })
-            })
-        });
-        let failure_names = Failure::ALL.iter().flat_map(|policy| {
-            FailureCause::ALL.iter().map(move |cause| {
-                let (policy, cause) = (policy.name(), cause.name());
-                format!("portcullis_failures_total.policy.{policy}.cause.{cause}")
-            })
-        });
-        let outcomes = LookupOutcome::ALL.iter();
-        let kinds = AddressKind::ALL.iter();
-        let refusals = Refusal::ALL.iter();
+        let named = |family: &'static str, names: Vec<&'static str>| {
+            let names = names.into_iter();
+            names
+                .map(|name| Counter::new(format!("{family}.{name}")))
+                .collect()
+        };
+        let outcomes = LookupOutcome::ALL.iter().map(|outcome| outcome.name());
+        let kinds = AddressKind::ALL.iter().map(|kind| kind.name());
+        let causes = Refusal::ALL.iter().map(|cause| cause.name());
+        let gauge = |name| Lazy::new(name, MetricKind::Gauge);
         Self {
-            verdicts: verdict_names.map(Counter::new).collect(),
-            lookups: outcomes
-                .map(|o| Counter::new(format!("portcullis_lookups_total.outcome.{}", o.name())))
-                .collect(),
-            failures: failure_names.map(Counter::new).collect(),
-            addresses: kinds
-                .map(|k| {
-                    Counter::new(format!(
-                        "portcullis_client_addresses_total.kind.{}",
-                        k.name()
-                    ))
-                })
-                .collect(),
-            refusals: refusals
-                .map(|r| {
-                    Counter::new(format!(
-                        "portcullis_snapshot_refused_total.cause.{}",
-                        r.name()
-                    ))
-                })
-                .collect(),
+            verdicts: verdicts().collect(),
+            failures: failures().collect(),
+            lookups: named("portcullis_lookups_total.outcome", outcomes.collect()),
+            addresses: named("portcullis_client_addresses_total.kind", kinds.collect()),
+            refusals: named("portcullis_snapshot_refused_total.cause", causes.collect()),
             duration: Lazy::new(
                 "portcullis_lookup_duration_microseconds",
                 MetricKind::Histogram,
             ),
-            version_min: Lazy::new("portcullis_snapshot_version_min", MetricKind::Gauge),
-            built: Lazy::new(
-                "portcullis_snapshot_built_timestamp_seconds",
-                MetricKind::Gauge,
-            ),
-            vms: Lazy::new("portcullis_vms", MetricKind::Gauge),
+            version_min: gauge("portcullis_snapshot_version_min"),
+            built: gauge("portcullis_snapshot_built_timestamp_seconds"),
+            vms: gauge("portcullis_vms"),
         }
     }
 
@@ -195,6 +169,33 @@ impl Metrics {
             counter.flush(host);
         }
     }
+}
+
+/// In the order in which [`Metrics::verdict`] counts them.
+fn verdicts() -> impl Iterator<Item = Counter> {
+    let actions = Action::ALL.iter();
+    actions.flat_map(|action| {
+        Source::ALL.iter().flat_map(move |source| {
+            MODES.iter().map(move |mode| {
+                let (action, source, mode) = (action.name(), source.name(), mode.name());
+                Counter::new(format!(
+                    "portcullis_verdicts_total.action.{action}.source.{source}.mode.{mode}"
+                ))
+            })
+        })
+    })
+}
+
+/// In the order in which [`Metrics::failure`] counts them.
+fn failures() -> impl Iterator<Item = Counter> {
+    Failure::ALL.iter().flat_map(|policy| {
+        FailureCause::ALL.iter().map(move |cause| {
+            let (policy, cause) = (policy.name(), cause.name());
+            Counter::new(format!(
+                "portcullis_failures_total.policy.{policy}.cause.{cause}"
+            ))
+        })
+    })
 }
 
 fn count(family: &mut [Counter], index: usize) {

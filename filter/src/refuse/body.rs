@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::kind::Kind;
 use super::{Refusal, Templates};
+use crate::host::Reply;
 
 /// Everything that may stand in an answer. Ids hold only characters that need no escape anywhere.
 pub struct Page<'a> {
@@ -74,8 +75,19 @@ impl Page<'_> {
         }
     }
 
+    /// An answer that still lacks its body.
+    pub fn reply(&self) -> Reply<'static> {
+        Reply {
+            status: self.status,
+            details: self.details(),
+            headers: &[],
+            body: b"",
+            grpc_status: None,
+        }
+    }
+
     /// For Envoy's access log.
-    pub fn details(&self) -> &'static str {
+    fn details(&self) -> &'static str {
         match self.refusal {
             Refusal::Denied(_) => "portcullis_denied",
             Refusal::Unavailable => "portcullis_unavailable",

@@ -77,13 +77,7 @@ fn deliver<H: Host>(
     let grpc_text = grpc.to_string();
     let body;
     let mut headers = common.to_vec();
-    let mut reply = Reply {
-        status: page.status,
-        details: page.details(),
-        headers: &[],
-        body: b"",
-        grpc_status: None,
-    };
+    let mut reply = page.reply();
     match kind {
         Kind::Grpc => {
             reply.grpc_status = Some(grpc);

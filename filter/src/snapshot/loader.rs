@@ -1,16 +1,16 @@
-//! Takes snapshots up from shared memory, a bounded step per tick: copies and checks one part, or checks
-//! a stretch of an image. What does not hold is refused and changes nothing.
+//! Decides which snapshot to take up from shared memory, and how much of it per tick. What does not hold
+//! is refused and changes nothing.
 //!
-//! Bringing them there is the `puller`'s; what is active and how it is swapped is `Snapshot`'s.
+//! Bringing them there is the `puller`'s, the steps themselves are `load`'s; what is active and how it is
+//! swapped is `Snapshot`'s.
 
-use reputation::digest::Digest;
 use reputation::manifest::SnapshotVersion;
 use reputation::mode::ModeOverride;
-use reputation::set::{Checker, Image, Progress};
 
-use super::keys::{Keys, Layer};
+use super::keys::Keys;
+use super::load::{Load, Stop};
 use super::record::{self, Record};
-use super::{Bytes, Incoming, Mismatch, Snapshot, trying};
+use super::{Mismatch, Snapshot, trying};
 use crate::host::Host;
 use crate::metrics::Refusal;
 use crate::turn::{Turn, seconds};
@@ -18,11 +18,7 @@ use crate::turn::{Turn, seconds};
 /// What a tick may do: one part of the base, or a few of the overlay, which is short and urgent.
 const EFFORT_PER_TICK: u32 = 8;
 /// Without any snapshot everything is unknown: then a tick does more.
-const EFFORT_FOR_THE_FIRST: u32 = 32;
-const EFFORT_BASE_PART: u32 = 8;
-const EFFORT_OVERLAY_PART: u32 = 2;
-const EFFORT_CHECK: u32 = 2;
-const ITEMS_PER_CHECK: usize = 50_000;
+const EFFORT_FOR_THE_FIRST: u32 = 16;
 /// By then a writer that is alive has shown it, and its note says nothing.
 const SURE_MICROS: u64 = 2_000_000;
 /// Refusals that are remembered, so that each is said once.
@@ -46,26 +42,6 @@ struct HeldOff {
     said: bool,
 }
 
-struct Load {
-    record: Record,
-    incoming: Incoming,
-    step: Step,
-}
-
-enum Step {
-    Copy {
-        layer: Layer,
-        bytes: Bytes,
-        next: usize,
-    },
-    Check {
-        layer: Layer,
-        image: Box<Image<Bytes>>,
-        checker: Checker,
-    },
-    Done,
-}
-
 /// Who loads, and when.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
@@ -83,13 +59,6 @@ pub struct Report {
     pub modes: Option<Vec<ModeOverride>>,
     /// There is more to do: tick soon.
     pub busy: bool,
-}
-
-/// Why a load ended without a new snapshot.
-enum Stop {
-    Refused(Refusal, String),
-    /// Its places were written over while it read them: there is something newer.
-    Moved,
 }
 
 impl Loader {
@@ -208,7 +177,7 @@ impl Loader {
             effort += load.effort();
             let version = load.record.version();
             match load.advance(turn.host, place, snapshot) {
-                Ok(()) if matches!(load.step, Step::Done) => {
+                Ok(()) if load.is_done() => {
                     self.finish(turn, place, snapshot, *load);
                 }
                 Ok(()) => self.load = Some(load),
@@ -277,158 +246,6 @@ impl Loader {
         self.refused.push(version);
         turn.metrics.refused(cause);
         log::warn!("portcullis: snapshot {version} was refused: {why}");
-    }
-}
-
-impl Load {
-    fn begin(record: Record, snapshot: &mut Snapshot) -> Box<Self> {
-        let mut load = Self {
-            record,
-            incoming: Incoming::default(),
-            step: Step::Done,
-        };
-        load.step = load.next_image(None, snapshot);
-        Box::new(load)
-    }
-
-    /// What comes after `done`: the next image that is not already active.
-    fn next_image(&self, done: Option<Layer>, snapshot: &mut Snapshot) -> Step {
-        let layers: &[Layer] = match done {
-            None => &[Layer::Base, Layer::Overlay],
-            Some(Layer::Base) => &[Layer::Overlay],
-            Some(Layer::Overlay) => &[],
-        };
-        let manifest = &self.record.manifest;
-        let missing = layers.iter().find(|layer| !snapshot.has(**layer, manifest));
-        match missing {
-            Some(&layer) => Step::Copy {
-                layer,
-                bytes: snapshot.buffer(layer, self.record.image(layer).length),
-                next: 0,
-            },
-            None => Step::Done,
-        }
-    }
-
-    fn effort(&self) -> u32 {
-        match &self.step {
-            Step::Copy { layer, .. } => match layer {
-                Layer::Base => EFFORT_BASE_PART,
-                Layer::Overlay => EFFORT_OVERLAY_PART,
-            },
-            Step::Check { .. } => EFFORT_CHECK,
-            Step::Done => 0,
-        }
-    }
-
-    fn advance<H: Host>(
-        &mut self,
-        host: &H,
-        place: Place<'_>,
-        snapshot: &mut Snapshot,
-    ) -> Result<(), Stop> {
-        self.step = match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Copy {
-                layer,
-                mut bytes,
-                next,
-            } => match self.record.image(layer).parts.get(next) {
-                Some(digest) => {
-                    if let Err(stop) = self.copy(host, place, layer, next, *digest, &mut bytes) {
-                        snapshot.give_back(layer, bytes);
-                        return Err(stop);
-                    }
-                    Step::Copy {
-                        layer,
-                        bytes,
-                        next: next + 1,
-                    }
-                }
-                None => self.open(layer, bytes)?,
-            },
-            Step::Check {
-                layer,
-                image,
-                mut checker,
-            } => match checker.step(image.as_ref(), ITEMS_PER_CHECK) {
-                Ok(Progress::More) => Step::Check {
-                    layer,
-                    image,
-                    checker,
-                },
-                Ok(Progress::Done) => {
-                    match layer {
-                        Layer::Base => self.incoming.base = Some(*image),
-                        Layer::Overlay => self.incoming.overlay = Some(*image),
-                    }
-                    self.next_image(Some(layer), snapshot)
-                }
-                Err(error) => {
-                    snapshot.give_back(layer, image.into_bytes());
-                    return Err(Stop::Refused(Refusal::Image, error.to_string()));
-                }
-            },
-            Step::Done => Step::Done,
-        };
-        Ok(())
-    }
-
-    fn copy<H: Host>(
-        &self,
-        host: &H,
-        place: Place<'_>,
-        layer: Layer,
-        index: usize,
-        digest: Digest,
-        bytes: &mut Bytes,
-    ) -> Result<(), Stop> {
-        let key = place.keys.part(layer, self.record.slot(layer), index);
-        let part = host.shared(&key).map(|(part, _)| part).unwrap_or_default();
-        let room = self.record.image(layer).length.saturating_sub(bytes.len());
-        if part.len() <= room && Digest::of(&part) == digest {
-            bytes.extend_from_slice(&part);
-            return Ok(());
-        }
-        let version = self.record.version();
-        let keys = [&place.keys.current, &place.keys.previous];
-        let stands = |key: &String| record::read(host, key).map(|record| record.version());
-        match keys.into_iter().any(|key| stands(key) == Some(version)) {
-            true => Err(Stop::Refused(
-                Refusal::Digest,
-                format!("part {index} of its {layer:?} does not have its digest"),
-            )),
-            false => Err(Stop::Moved),
-        }
-    }
-
-    fn open(&self, layer: Layer, bytes: Bytes) -> Result<Step, Stop> {
-        if bytes.len() != self.record.image(layer).length {
-            let why = format!("its {layer:?} does not have the length it should have");
-            return Err(Stop::Refused(Refusal::Parts, why));
-        }
-        match Image::open(bytes) {
-            Ok(image) => Ok(Step::Check {
-                layer,
-                image: Box::new(image),
-                checker: Checker::new(),
-            }),
-            Err(error) => Err(Stop::Refused(
-                Refusal::Image,
-                format!("its {layer:?} cannot be opened: {error}"),
-            )),
-        }
-    }
-
-    /// Gives the buffers of what was loaded so far back for the next load.
-    fn give_back(self: Box<Self>, snapshot: &mut Snapshot) {
-        for (layer, image) in [
-            (Layer::Base, self.incoming.base),
-            (Layer::Overlay, self.incoming.overlay),
-        ] {
-            if let Some(image) = image {
-                snapshot.give_back(layer, image.into_bytes());
-            }
-        }
     }
 }
 

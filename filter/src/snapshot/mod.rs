@@ -4,6 +4,7 @@
 pub mod fleet;
 pub mod keys;
 pub mod lease;
+mod load;
 pub mod loader;
 pub mod puller;
 pub mod record;
