@@ -42,11 +42,16 @@ impl Breaker {
         }
     }
 
-    pub fn succeeded(&mut self) {
+    /// Says whether this closed it.
+    pub fn succeeded(&mut self) -> bool {
+        let was_open = self.state != State::Closed;
         *self = Self::default();
+        was_open
     }
 
-    pub fn failed(&mut self, now_micros: u64, random: u64) {
+    /// Says whether this opened it.
+    pub fn failed(&mut self, now_micros: u64, random: u64) -> bool {
+        let was_closed = self.state == State::Closed;
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_TO_OPEN {
             let pause = OPEN_MICROS.saturating_add(random % JITTER_MICROS);
@@ -54,6 +59,7 @@ impl Breaker {
                 until_micros: now_micros.saturating_add(pause),
             };
         }
+        was_closed && self.state != State::Closed
     }
 }
 
@@ -65,17 +71,18 @@ mod tests {
     fn five_failures_in_a_row_open_it_and_one_probe_decides() {
         let mut breaker = Breaker::default();
         for _ in 0..4 {
-            breaker.failed(0, 7);
+            assert!(!breaker.failed(0, 7));
             assert!(breaker.permits(0));
         }
-        breaker.failed(0, 7);
+        assert!(breaker.failed(0, 7), "opened");
         assert!(!breaker.permits(1_000_000));
         assert!(breaker.permits(1_000_007));
         assert!(!breaker.permits(1_000_008), "one probe only");
-        breaker.failed(1_000_100, 0);
+        assert!(!breaker.failed(1_000_100, 0), "was open before");
         assert!(!breaker.permits(2_000_000));
         assert!(breaker.permits(2_000_100));
-        breaker.succeeded();
+        assert!(breaker.succeeded(), "closed");
+        assert!(!breaker.succeeded(), "was closed before");
         assert!(breaker.permits(2_000_101));
     }
 
@@ -83,7 +90,7 @@ mod tests {
     fn a_success_in_between_starts_the_count_anew() {
         let mut breaker = Breaker::default();
         for _ in 0..10 {
-            (0..4).for_each(|_| breaker.failed(0, 0));
+            (0..4).for_each(|_| assert!(!breaker.failed(0, 0)));
             breaker.succeeded();
             assert!(breaker.permits(0));
         }
@@ -92,7 +99,9 @@ mod tests {
     #[test]
     fn a_lost_probe_is_replaced_after_a_second() {
         let mut breaker = Breaker::default();
-        (0..5).for_each(|_| breaker.failed(0, 0));
+        (0..5).for_each(|_| {
+            breaker.failed(0, 0);
+        });
         assert!(breaker.permits(1_000_000));
         assert!(!breaker.permits(1_999_999));
         assert!(breaker.permits(2_000_000));

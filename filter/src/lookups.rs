@@ -153,7 +153,9 @@ impl Lookups {
         turn.metrics.lookup_took(turn.host, took);
         match &result {
             Ok(verdict) => {
-                self.breaker.succeeded();
+                if self.breaker.succeeded() {
+                    log::info!("portcullis: look-ups are answered again");
+                }
                 turn.metrics.lookup(match verdict.provisional {
                     true => LookupOutcome::Provisional,
                     false => LookupOutcome::Ok,
@@ -225,7 +227,12 @@ impl Lookups {
     }
 
     fn failed<H: Host>(&mut self, turn: &mut Turn<'_, H>, now: u64, cause: FailureCause) {
-        self.breaker.failed(now, turn.random.draw());
+        if self.breaker.failed(now, turn.random.draw()) {
+            let cause = cause.name();
+            log::warn!(
+                "portcullis: look-ups fail ({cause}): nothing is asked but a probe a second"
+            );
+        }
         turn.metrics.lookup(match cause {
             FailureCause::Timeout => LookupOutcome::Timeout,
             FailureCause::Rubbish => LookupOutcome::Rubbish,

@@ -556,3 +556,32 @@ fn the_gauges_say_what_the_slowest_vm_has() {
     let built = u64::from(seconds(START).0);
     assert_eq!(gauge("portcullis_snapshot_built_timestamp_seconds"), built);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_snapshot_traps(
+        spoilt in proptest::collection::vec((0_usize..4_000, 0_u8..=255), 0..8),
+        address: u32,
+    ) {
+        let mut world = World::new();
+        let listed: Vec<_> = many(1 << 24).into_iter().take(500).collect();
+        let mut manifest = world.sidecar.publish(version(1), &listed, &[]);
+        let mut base = build(Kind::Base, version(0), &listed);
+        for (at, byte) in spoilt {
+            let at = at % base.len();
+            base[at] = byte;
+        }
+        manifest.base = ImageRef::of(&base);
+        let digest = manifest.base.digest;
+        let overlay = build(Kind::Overlay { base: digest }, version(1), &[]);
+        manifest.overlay = ImageRef::of(&overlay);
+        world.sidecar.keep(&base);
+        world.sidecar.keep(&overlay);
+        world.sidecar.announce(&manifest);
+        let mut a = world.worker(1);
+        world.run(&mut [&mut a], 8);
+        a.lists(&reputation::ClientAddress::V4(address).to_string());
+    }
+}
