@@ -17,6 +17,10 @@ use crate::{parts, prometheus};
 
 /// Compiling the plugin takes most of it, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(40);
+/// So many connections reach every one of two workers, but once in 2^15 runs.
+pub const CONNECTIONS: usize = 16;
+/// Where a worker says, to this machine only, whether it has a snapshot.
+pub const READY: &str = "/.portcullis/ready";
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub struct EnvoyBuilder {
@@ -78,6 +82,29 @@ impl Envoy {
     pub async fn status_for(&self, address: &str) -> u16 {
         let answer = self.send(&Request::get("/").from_client(address)).await;
         answer.map_or(0, |response| response.status)
+    }
+
+    /// Waits until every worker has a snapshot, which its readiness path says. A refusal would not do:
+    /// before the first snapshot the sidecar is asked about everybody.
+    pub async fn until_snapshot(&self, limit: Duration) -> Result<bool, KitError> {
+        let end = tokio::time::Instant::now() + limit;
+        let ready = Value::from("ready");
+        for _ in 0..CONNECTIONS {
+            let mut connection = self.connect().await?;
+            while connection
+                .send(&Request::get(READY))
+                .await?
+                .json()
+                .get("status")
+                != Some(&ready)
+            {
+                if tokio::time::Instant::now() >= end {
+                    return Ok(false);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        Ok(true)
     }
 
     pub async fn connect(&self) -> Result<Connection, KitError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kit::envoy::EnvoyBuilder;
+use kit::envoy::{CONNECTIONS, EnvoyBuilder};
 use kit::sidecar::SidecarBuilder;
 use kit::{Connection, Envoy, RawSidecar, Request, Sidecar, Upstream, eventually_async};
 use serde_json::Value;
@@ -12,12 +12,6 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// Stands on a list in every edge with a real sidecar.
 pub const CANARY: &str = "192.0.2.255";
-
-/// Where a worker says, to this machine only, whether it has a snapshot.
-pub const READY: &str = "/.portcullis/ready";
-
-/// So many connections reach every one of two workers, but once in 2^15 runs.
-const CONNECTIONS: usize = 16;
 
 /// Envoy with the plugin, the real sidecar and an upstream.
 pub struct Edge {
@@ -57,9 +51,8 @@ impl Edge {
         change: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder,
     ) -> Self {
         let edge = Self::start_unready(sidecar, change).await;
-        let mut workers = Workers::of(&edge.envoy).await;
         assert!(
-            workers.all_have_a_snapshot().await,
+            edge.envoy.until_snapshot(LIMIT).await.unwrap(),
             "no snapshot: {}",
             edge.envoy.log()
         );
@@ -134,25 +127,6 @@ impl Workers {
             connections.push(envoy.connect().await.unwrap());
         }
         Self(connections)
-    }
-
-    /// Waits until every worker has a snapshot, which its readiness path says. A refusal would not do:
-    /// before the first snapshot the sidecar is asked about everybody.
-    pub async fn all_have_a_snapshot(&mut self) -> bool {
-        let end = tokio::time::Instant::now() + LIMIT;
-        for connection in &mut self.0 {
-            loop {
-                let answer = connection.send(&Request::get(READY)).await.unwrap();
-                if answer.json()["status"] == "ready" {
-                    break;
-                }
-                if tokio::time::Instant::now() >= end {
-                    return false;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-        true
     }
 
     /// Waits until every worker answers this client with this status.

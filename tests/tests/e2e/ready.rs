@@ -1,9 +1,10 @@
 //! The readiness path: for the platform's probe, not for the public.
 
+use kit::envoy::READY;
 use kit::{Envoy, RawSidecar, Request, Upstream};
 use serde_json::json;
 
-use crate::common::{Edge, READY, sidecar_that_blocks};
+use crate::common::{Edge, sidecar_that_blocks};
 
 #[tokio::test]
 async fn the_platform_is_told_and_the_public_is_not() {

@@ -52,8 +52,8 @@ impl List {
 
     /// Addresses on the list, taken evenly from all of it.
     pub fn listed(&self) -> Vec<ClientAddress> {
-        let step = self.entries.len().div_ceil(SAMPLE);
-        let entries = self.entries.iter().step_by(step);
+        let (all, wanted) = (self.entries.len(), self.entries.len().min(SAMPLE));
+        let entries = (0..wanted).filter_map(|at| self.entries.get(at * all / wanted));
         entries.map(|entry| entry.network()).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kit::{Connection, Request, eventually_async};
+use kit::{Connection, Request};
 use reputation::ClientAddress;
 
 use super::list::List;
@@ -15,7 +15,12 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// One clean and one listed address.
 pub async fn sample(stage: &Stage) -> Result<(), Error> {
-    let refused = until_refused(stage, LISTED).await;
+    if !stage.envoy.until_snapshot(LIMIT).await? {
+        return Err(Error::Said(format!(
+            "Envoy has no snapshot after {} s",
+            LIMIT.as_secs()
+        )));
+    }
     let passed = stage.envoy.status_for(CLEAN).await;
     say::step(format_args!(
         "a request of {CLEAN}, which no list holds: {passed}"
@@ -24,7 +29,7 @@ pub async fn sample(stage: &Stage) -> Result<(), Error> {
     say::step(format_args!(
         "a request of {LISTED}, which the sample list holds: {status}"
     ));
-    if refused && passed == 200 {
+    if (passed, status) == (200, 403) {
         return Ok(());
     }
     Err(Error::Said(
@@ -41,9 +46,6 @@ pub async fn list(stage: &Stage, list: &List) -> Result<(), Error> {
         list.format()
     ));
     let listed = list.listed();
-    if let Some(first) = listed.first() {
-        until_refused(stage, &first.to_string()).await;
-    }
     let refused = count(stage, &listed, 403).await?;
     say::step(format_args!(
         "{refused} of {} addresses drawn from the list are refused",
@@ -61,19 +63,6 @@ pub async fn list(stage: &Stage, list: &List) -> Result<(), Error> {
     Err(Error::Said(
         "the proof failed: not every answer was the right one".into(),
     ))
-}
-
-/// Waits until the workers have the list; new connections reach different ones.
-async fn until_refused(stage: &Stage, address: &str) -> bool {
-    eventually_async(LIMIT, || async {
-        for _ in 0..8 {
-            if stage.envoy.status_for(address).await != 403 {
-                return false;
-            }
-        }
-        true
-    })
-    .await
 }
 
 /// How many of these addresses get this status.
