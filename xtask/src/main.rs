@@ -61,6 +61,9 @@ enum Task {
         /// Fewer and shorter rounds.
         #[arg(long)]
         quick: bool,
+        /// Instead: what each of Envoy's failure policies does to others when requests trap the VM.
+        #[arg(long)]
+        failure_policy: bool,
         /// The list to load; by default one of 120,000 addresses is made.
         #[arg(long, value_name = "FILE")]
         feed: Option<std::path::PathBuf>,
@@ -99,9 +102,14 @@ impl Task {
                 demo::run(&workspace, &demo::Options { check, feed, envoy })
             }
             Self::Test { envoy, only } => tests::run(&workspace, &tests::Options { envoy, only }),
-            Self::Bench { quick, feed, envoy } => {
-                bench::run(&workspace, &bench::Options { quick, feed, envoy })
-            }
+            Self::Bench {
+                failure_policy: true,
+                envoy,
+                ..
+            } => bench::policy::run(&workspace, &envoy),
+            Self::Bench {
+                quick, feed, envoy, ..
+            } => bench::run(&workspace, &bench::Options { quick, feed, envoy }),
             Self::Envoy { version } => {
                 let binary = envoy::ensure(&workspace, &version)?;
                 say::line(binary.display());

@@ -74,7 +74,7 @@ fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
     Ok(Built {
         wasm: filter::build(workspace, filter::Variant::Shipped)?,
         trap: filter::build(workspace, filter::Variant::Trap)?,
-        portcullis: sidecar::build(workspace, sidecar::Profile::Dev)?,
+        portcullis: sidecar::build(workspace)?,
         envoy: envoy::ensure(workspace, version)?,
     })
 }

@@ -15,6 +15,27 @@ const WRK_CORE: &str = "1";
 
 pub struct Wrk;
 
+/// What a load cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cost {
+    nanos: u64,
+    requests: u32,
+}
+
+impl Cost {
+    /// Nanoseconds of CPU time.
+    pub fn per_request(self) -> f64 {
+        as_f64(self.nanos) / f64::from(self.requests)
+    }
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, more: Self) {
+        self.nanos += more.nanos;
+        self.requests += more.requests;
+    }
+}
+
 impl Wrk {
     /// Makes sure that wrk and taskset are there.
     pub fn ensure() -> Result<Self, Error> {
@@ -32,8 +53,8 @@ impl Wrk {
         Ok(Self)
     }
 
-    /// Nanoseconds of CPU time per request under load.
-    pub fn cost(&self, envoy: &Envoy, length: Duration) -> Result<f64, Error> {
+    /// Loads Envoy for a while.
+    pub fn cost(&self, envoy: &Envoy, length: Duration) -> Result<Cost, Error> {
         let before = envoy.cpu_nanos();
         let mut command = Command::new("taskset");
         command
@@ -51,7 +72,10 @@ impl Wrk {
         }
         let requests = requests(&text)
             .ok_or_else(|| Error::Said(format!("wrk said nothing of use:\n{text}")))?;
-        Ok(nanos(spent) / f64::from(requests))
+        Ok(Cost {
+            nanos: spent,
+            requests,
+        })
     }
 }
 
@@ -67,7 +91,7 @@ fn requests(text: &str) -> Option<u32> {
 
 /// A run lasts seconds, which are far from the limit of exact whole numbers in a float.
 #[expect(clippy::cast_precision_loss, reason = "under 2^53")]
-fn nanos(count: u64) -> f64 {
+fn as_f64(count: u64) -> f64 {
     count as f64
 }
 

@@ -5,6 +5,7 @@
 //! ratio is taken within each round. What counts is the CPU time of the Envoy process per request.
 
 mod load;
+pub mod policy;
 mod stage;
 mod statistics;
 
@@ -16,7 +17,7 @@ use serde_json::json;
 use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{envoy, filter, say, sidecar};
-use load::Wrk;
+use load::{Cost, Wrk};
 use stage::{Parts, Stage};
 use statistics::Median;
 
@@ -27,6 +28,9 @@ pub struct Options {
     pub feed: Option<PathBuf>,
     pub envoy: String,
 }
+
+/// wrk counts in whole seconds.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// CPU time of one request in nanoseconds, per variant, in one round.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +45,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     let parts = Parts {
         wasm: filter::build(workspace, filter::Variant::Shipped)?,
         noop: filter::build_noop(workspace)?,
-        portcullis: sidecar::build(workspace, sidecar::Profile::Release)?,
+        portcullis: sidecar::build(workspace)?,
         envoy: envoy::ensure(workspace, &options.envoy)?,
     };
     let runtime = tokio::runtime::Runtime::new()
@@ -52,28 +56,33 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
 }
 
 fn measure(wrk: &Wrk, stage: &Stage, quick: bool) -> Result<Vec<Round>, Error> {
-    let (count, length) = if quick { (9, 2) } else { (21, 5) };
-    let length = Duration::from_secs(length);
+    let (count, sweeps) = if quick { (9, 3) } else { (21, 6) };
     say::step("warming up");
     for envoy in stage.all() {
-        wrk.cost(envoy, length)?;
+        wrk.cost(envoy, SLICE)?;
     }
     let mut rounds = Vec::new();
-    for number in 0..count {
-        let mut costs = [0.0; 3];
-        // Each round begins with another variant, so that a drift of the machine hits all alike.
-        for step in 0..costs.len() {
-            let variant = (number + step) % costs.len();
-            if let (Some(cost), Some(envoy)) = (costs.get_mut(variant), stage.all().get(variant)) {
-                *cost = wrk.cost(envoy, length)?;
-            }
-        }
-        let [none, noop, ours] = costs;
-        let round = Round { none, noop, ours };
-        say::step(format_args!("round {} of {count}: {round}", number + 1));
+    for number in 1..=count {
+        let round = measure_round(wrk, stage, sweeps)?;
+        say::step(format_args!("round {number} of {count}: {round}"));
         rounds.push(round);
     }
     Ok(rounds)
+}
+
+/// Alternates between the variants in short slices, so that a drift of the machine hits all alike.
+fn measure_round(wrk: &Wrk, stage: &Stage, sweeps: usize) -> Result<Round, Error> {
+    let mut costs = [Cost::default(); 3];
+    for sweep in 0..sweeps {
+        for step in 0..costs.len() {
+            let variant = (sweep + step) % costs.len();
+            if let (Some(cost), Some(envoy)) = (costs.get_mut(variant), stage.all().get(variant)) {
+                *cost += wrk.cost(envoy, SLICE)?;
+            }
+        }
+    }
+    let [none, noop, ours] = costs.map(Cost::per_request);
+    Ok(Round { none, noop, ours })
 }
 
 fn report(workspace: &Workspace, rounds: &[Round]) -> Result<(), Error> {

@@ -64,6 +64,11 @@ impl Stage {
         let noop = start(noop, parts, &folder).await?;
         let ours = start(ours, parts, &folder).await?;
         until_loaded(&ours, &list).await?;
+        if noop.stat("wasm.envoy.wasm.runtime.v8.active").await == 0 {
+            return Err(Error::Said(
+                "the stock no-op filter is not running".to_owned(),
+            ));
+        }
         Ok(Self {
             envoys: [none, noop, ours],
             _sidecar: sidecar,
@@ -85,6 +90,12 @@ fn base() -> Result<EdgeConfig, KitError> {
     config.set_mode("enforce")?;
     config.set_hops(1)?;
     config.on_any_port()?;
+    answer_directly(&mut config)?;
+    Ok(config)
+}
+
+/// Envoy answers by itself, and its access log goes nowhere.
+pub fn answer_directly(config: &mut EdgeConfig) -> Result<(), KitError> {
     let routes = json!([{
         "name": "app", "match": {"prefix": "/"},
         "direct_response": {"status": 200, "body": {"inline_string": "hello\n"}},
@@ -102,7 +113,7 @@ fn base() -> Result<EdgeConfig, KitError> {
         insert(entry, "@type", log);
         insert(entry, "path", json!("/dev/null"));
     }
-    Ok(config)
+    Ok(())
 }
 
 fn remove_plugin(config: &mut EdgeConfig) -> Result<(), KitError> {

@@ -23,7 +23,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     stage::require_free_ports()?;
     let parts = stage::Parts {
         wasm: filter::build(workspace, filter::Variant::Shipped)?,
-        portcullis: sidecar::build(workspace, sidecar::Profile::Dev)?,
+        portcullis: sidecar::build(workspace)?,
         envoy: envoy::ensure(workspace, &options.envoy)?,
     };
     let runtime = tokio::runtime::Runtime::new()
