@@ -101,14 +101,10 @@ pub fn screen(
             text: first.text.clone(),
         });
     }
-    if parsed.rows == 0 && !parsed.declared_empty && before != Some(0) {
+    if parsed.rows == 0 && !parsed.declared_empty && before.is_some_and(|before| before > 0) {
         return Err(Refusal::Empty);
     }
-    let listing = parsed.entries.build_greatest();
-    let (listing, dropped) = match role {
-        FeedRole::Allow => (listing, Dropped::default()),
-        FeedRole::Block | FeedRole::Score { .. } => drop_forbidden(listing, guard),
-    };
+    let (listing, dropped) = drop_forbidden(parsed.entries.build_greatest(), guard, role);
     Ok(Guarded {
         listing,
         dropped,
@@ -119,7 +115,8 @@ pub fn screen(
 
 /// Whether the change in size from the last good copy needs a person's eye.
 pub fn size_jump(before: usize, now: usize, guard: &Guard) -> Option<Hold> {
-    if before.max(now) < FACTOR_FROM {
+    // What was empty has no size to compare with: its first entries are as good as a first version.
+    if before == 0 || before.max(now) < FACTOR_FROM {
         return None;
     }
     if exceeds(now, before, guard.max_growth) {
@@ -137,24 +134,52 @@ pub fn shadow(clean: &[ClientAddress], denied: impl Fn(ClientAddress) -> bool) -
     too_many.then_some(Hold::WouldDeny { hits, seen })
 }
 
-fn drop_forbidden(listing: Listing, guard: &Guard) -> (Listing, Dropped) {
+fn drop_forbidden(listing: Listing, guard: &Guard, role: FeedRole) -> (Listing, Dropped) {
     let mut dropped = Dropped::default();
     let mut kept = PrefixMapBuilder::new();
     for (cidr, score) in listing.iter() {
-        if too_wide(cidr, guard) {
-            dropped.too_wide += 1;
-        } else if !guard.permit_special && special::is_special(cidr) {
-            dropped.special += 1;
-        } else if guard.protect.iter().any(|range| range.covers(cidr)) {
-            dropped.protected += 1;
-        } else {
-            kept.push(cidr, score);
+        let count = match role {
+            FeedRole::Allow => forbidden_to_trust(cidr, guard, &mut dropped),
+            FeedRole::Block | FeedRole::Score { .. } => {
+                forbidden_to_list(cidr, guard, &mut dropped)
+            }
+        };
+        match count {
+            Some(count) => *count += 1,
+            None => kept.push(cidr, score),
         }
     }
     if dropped == Dropped::default() {
         return (listing, dropped);
     }
     (kept.build(), dropped)
+}
+
+/// Under what it counts that `cidr` may not stand on a list that speaks against its entries.
+fn forbidden_to_list<'d>(
+    cidr: Cidr,
+    guard: &Guard,
+    dropped: &'d mut Dropped,
+) -> Option<&'d mut usize> {
+    if too_wide(cidr, guard) {
+        Some(&mut dropped.too_wide)
+    } else if !guard.permit_special && special::is_special(cidr) {
+        Some(&mut dropped.special)
+    } else if guard.protect.iter().any(|range| range.covers(cidr)) {
+        Some(&mut dropped.protected)
+    } else {
+        None
+    }
+}
+
+/// The same for a list of the trusted. Private space may stand on it, at any width; a public range that
+/// is too wide would switch off every other list.
+fn forbidden_to_trust<'d>(
+    cidr: Cidr,
+    guard: &Guard,
+    dropped: &'d mut Dropped,
+) -> Option<&'d mut usize> {
+    (too_wide(cidr, guard) && !special::is_special(cidr)).then_some(&mut dropped.too_wide)
 }
 
 fn too_wide(cidr: Cidr, guard: &Guard) -> bool {
@@ -227,20 +252,34 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_refused_unless_it_was_empty_before() {
+    fn a_list_of_the_trusted_cannot_switch_off_all_others() {
+        let text = "0.0.0.0/0\n0.0.0.0/1\n::/0\n2000::/3\n9.0.0.0/8\nfc00::/7\n240.0.0.0/4\n";
+        let kept = screened(text, &Guard::default(), FeedRole::Allow).unwrap();
+        let left: Vec<_> = kept
+            .listing
+            .iter()
+            .map(|(cidr, _)| cidr.to_string())
+            .collect();
+        assert_eq!(left, ["9.0.0.0/8", "240.0.0.0/4", "fc00::/7"]);
+        assert_eq!((kept.dropped.too_wide, kept.dropped.special), (4, 0));
+    }
+
+    #[test]
+    fn an_empty_list_is_refused_only_if_it_had_entries_before() {
         let empty = || parse(b"# nothing\n", FeedFormat::Plain, ListScore::Fixed(90)).unwrap();
         let guard = Guard::default();
-        for before in [None, Some(7)] {
-            let refused = screen(empty(), &guard, FeedRole::Block, before).unwrap_err();
-            assert_eq!(refused, Refusal::Empty);
+        let refused = screen(empty(), &guard, FeedRole::Block, Some(7)).unwrap_err();
+        assert_eq!(refused, Refusal::Empty);
+        for before in [None, Some(0)] {
+            assert!(screen(empty(), &guard, FeedRole::Block, before).is_ok());
         }
-        assert!(screen(empty(), &guard, FeedRole::Block, Some(0)).is_ok());
     }
 
     #[test]
     fn a_jump_in_size_is_held_but_small_lists_move_freely() {
         let guard = Guard::default();
         assert_eq!(size_jump(3, 60, &guard), None);
+        assert_eq!(size_jump(0, 5000, &guard), None);
         assert_eq!(size_jump(1000, 2999, &guard), None);
         assert_eq!(
             size_jump(1000, 3001, &guard),

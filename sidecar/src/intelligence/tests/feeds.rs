@@ -77,6 +77,41 @@ async fn every_part_of_the_current_and_the_last_snapshot_can_be_fetched() {
 }
 
 #[tokio::test]
+async fn a_list_may_be_empty_at_first_and_grow_later_but_not_lose_all_its_entries() {
+    let comments = "# nothing is active today\n";
+    let harness = Harness::start_with(&[("hard", comments)], HARD).await;
+    harness.published(|_| true).await;
+    let status = || harness.intelligence.feeds().swap_remove(0);
+    assert_eq!((status().entries, status().last_error), (0, None));
+    let metric = "portcullis_feed_entries{feed=\"hard\"} 0";
+    assert!(harness.metrics.encode().unwrap().contains(metric));
+
+    harness.write("hard", &list(1000));
+    until(|| status().entries == 1000).await;
+    assert!(!status().held);
+
+    harness.write("hard", comments);
+    until(|| status().last_error.is_some()).await;
+    assert_eq!(status().entries, 1000);
+}
+
+#[tokio::test]
+async fn a_list_of_the_trusted_that_holds_everything_trusts_nobody() {
+    let config = format!(
+        "{HARD}[[feed]]\nname = \"good\"\npath = \"{{dir}}/good\"\nformat = \"plain\"\nallow = true\n"
+    );
+    let files = [
+        ("hard", "9.9.9.9\n"),
+        ("good", "0.0.0.0/0\n::/0\n9.8.0.0/16\n"),
+    ];
+    let harness = Harness::start_with(&files, &config).await;
+    harness.published(|_| true).await;
+    assert_eq!(harness.verdict("9.9.9.9").await.action, Action::Deny);
+    assert_eq!(harness.verdict("9.8.7.6").await.rank, Some(Rank::Trusted));
+    assert_eq!(harness.intelligence.feeds()[1].dropped.too_wide, 2);
+}
+
+#[tokio::test]
 async fn a_large_change_is_a_new_base() {
     let harness = Harness::start_with(&[("hard", &list(10_000))], HARD).await;
     let first = harness.published(|_| true).await;
