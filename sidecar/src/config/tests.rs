@@ -434,6 +434,29 @@ fn the_environment_sets_every_key_and_wins_over_the_file() {
 }
 
 #[test]
+fn entries_from_the_environment_are_counted_as_numbers() {
+    let variables: Vec<_> = (0..12)
+        .flat_map(|at| {
+            let key = |key| format!("PORTCULLIS__FEED__{at}__{key}");
+            [
+                (key("NAME"), format!("feed-{at}")),
+                (key("PATH"), format!("/{at}")),
+                (key("FORMAT"), "plain".to_owned()),
+                (key("BLOCK"), "true".to_owned()),
+            ]
+        })
+        .collect();
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let config = with_environment("", &variables).unwrap();
+    let names: Vec<_> = config.feeds.iter().map(|feed| &feed.name).collect();
+    let expected: Vec<_> = (0..12).map(|at| format!("feed-{at}")).collect();
+    assert_eq!(names, expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
 fn a_fault_in_the_environment_names_the_variable() {
     for (name, value, expected) in [
         (

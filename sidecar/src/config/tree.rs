@@ -50,8 +50,8 @@ pub(super) fn overlay(
     let mut ours: Vec<_> = variables
         .filter(|(name, _)| name.starts_with(PREFIX))
         .collect();
-    // In order, so that `FEED__0` comes before `FEED__1`.
-    ours.sort();
+    // In order, so that `FEED__0` comes before `FEED__1`, and `FEED__2` before `FEED__10`.
+    ours.sort_by_cached_key(|(name, _)| in_order(name));
     for (name, text) in ours {
         let path = name.strip_prefix(PREFIX).unwrap_or_default().to_lowercase();
         let place = Place::Environment(name.clone());
@@ -73,6 +73,12 @@ pub(super) fn overlay(
             });
         }
     }
+}
+
+/// The parts of a variable's name, numbers by their value.
+fn in_order(name: &str) -> Vec<(Option<usize>, String)> {
+    let part = |part: &str| (part.parse().ok(), part.to_owned());
+    name.split(SEPARATOR).map(part).collect()
 }
 
 /// Whether there was a place for `node` at `key` and the keys after it.
