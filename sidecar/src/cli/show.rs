@@ -175,7 +175,6 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
         return "no providers are configured".to_owned();
     }
     let row = |provider: &ProviderStatus| {
-        let left = or_dash(provider.remaining);
         [
             provider.name.clone(),
             if provider.available {
@@ -184,7 +183,7 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
                 "not asked"
             }
             .to_owned(),
-            format!("{left} of {}", provider.daily_quota),
+            format!("{} of {}", provider.remaining, provider.daily_quota),
             provider.closed_until.map_or_else(|| "-".to_owned(), time),
             provider.last_success.map_or_else(|| "-".to_owned(), time),
             or_dash(provider.last_error.as_ref()),

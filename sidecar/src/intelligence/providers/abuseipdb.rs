@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{Limits, Outcome, Provider, Reply, Word};
-use crate::http::{Answer, Get, HttpClient};
+use crate::http::{Answer, Get, HttpClient, HttpError};
 use crate::intelligence::retry_after::retry_after;
 use crate::telemetry::chain;
 
@@ -75,6 +75,7 @@ impl Provider for AbuseIpdb {
                 outcome: read(&answer),
                 limits: limits(&answer.headers, now),
             },
+            Err(error @ HttpError::Timeout(_)) => unasked(Outcome::TimedOut(chain(&error))),
             Err(error) => unasked(Outcome::Unavailable(chain(&error))),
         }
     }

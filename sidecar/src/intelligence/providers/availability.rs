@@ -84,7 +84,9 @@ impl Availability {
             }
             Outcome::KeyRefused(_) => self.close(Closed::Key, now.plus(spread_seconds(KEY_PAUSE))),
             Outcome::QuotaUsed(_) => self.close(Closed::Quota, reset(limits, now, today)),
-            Outcome::Unavailable(_) | Outcome::Malformed(_) => self.fail(now),
+            Outcome::TimedOut(_) | Outcome::Unavailable(_) | Outcome::Malformed(_) => {
+                self.fail(now);
+            }
         }
     }
 

@@ -13,8 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::availability::{Availability, Closed};
+use super::budget::Budget;
 use super::{Limits, Outcome, Provider, Word};
-use crate::clock::Clock;
+use crate::clock::{Clock, Day};
 use crate::config::SecretName;
 use crate::secrets::Secrets;
 use crate::store::{Store, StoredVerdict};
@@ -47,15 +48,12 @@ pub struct GateNeeds {
     pub permit_special: bool,
 }
 
-#[derive(Default)]
 struct State {
     availability: Availability,
+    budget: Budget,
     last_key: Option<SecretString>,
     last_error: Option<String>,
     last_success: Option<UnixSeconds>,
-    /// As the provider or our own book last said.
-    remaining: Option<u32>,
-    limit: Option<u32>,
 }
 
 /// What came of asking.
@@ -79,9 +77,9 @@ pub struct ProviderStatus {
     pub closed: Option<Closed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_until: Option<UnixSeconds>,
+    /// Calls a day, by the configuration or by the provider's word, whichever is fewer.
     pub daily_quota: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remaining: Option<u32>,
+    pub remaining: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<UnixSeconds>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +99,30 @@ impl Gate {
             weight: config.weight,
             daily_quota: config.daily_quota,
             needs,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                availability: Availability::default(),
+                budget: Budget::new(config.daily_quota),
+                last_key: None,
+                last_error: None,
+                last_success: None,
+            }),
+        }
+    }
+
+    /// Reads today's count from the store and shows it: at start, and after midnight.
+    pub async fn recount(&self) {
+        let today = self.needs.clock.today();
+        match self.needs.store.quota(self.name, today).await {
+            Ok(used) => self.show_quota(today, Some(used)),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(
+                    provider = self.name,
+                    error,
+                    "the quota's count cannot be read"
+                );
+                self.show_quota(today, None);
+            }
         }
     }
 
@@ -167,10 +188,8 @@ impl Gate {
             available: closed.is_none(),
             closed: closed.map(|(why, _)| why),
             closed_until: closed.map(|(_, until)| until),
-            daily_quota: state
-                .limit
-                .map_or(self.daily_quota, |said| said.min(self.daily_quota)),
-            remaining: state.remaining,
+            daily_quota: state.budget.limit(),
+            remaining: state.budget.remaining(self.needs.clock.today()),
             last_success: state.last_success,
             last_error: state.last_error.clone(),
         }
@@ -202,19 +221,11 @@ impl Gate {
     async fn book(&self) -> bool {
         let today = self.needs.clock.today();
         let booked = self.needs.store.add_quota(self.name, today).await;
+        self.show_quota(today, booked.as_ref().ok().copied());
         let mut state = self.state();
         match booked {
-            Ok(used) if used <= self.daily_quota => {
-                state.remaining = Some(self.daily_quota - used);
-                self.needs.metrics.provider_quota(
-                    self.name,
-                    self.daily_quota,
-                    self.daily_quota - used,
-                );
-                true
-            }
+            Ok(used) if used <= self.daily_quota => true,
             Ok(_used_up) => {
-                state.remaining = Some(0);
                 state.availability.close(Closed::Quota, today.end());
                 tracing::warn!(provider = self.name, "the day's calls are used up");
                 false
@@ -231,21 +242,39 @@ impl Gate {
 
     async fn learn(&self, outcome: &Outcome, limits: Limits, took: Duration) {
         let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
-        let metrics = &self.needs.metrics;
-        metrics.provider_request(self.name, outcome.name(), took);
+        self.needs
+            .metrics
+            .provider_request(self.name, outcome.name(), took);
         self.state().learn(self.name, outcome, limits, now, today);
-        if let (Some(limit), Some(remaining)) = (limits.limit, limits.remaining) {
-            metrics.provider_quota(self.name, limit, remaining);
-            let used = limit.saturating_sub(remaining);
-            let raised = self.needs.store.raise_quota(self.name, today, used).await;
-            if let Err(error) = raised {
-                tracing::warn!(
-                    provider = self.name,
-                    error = chain(&error),
-                    "quota not kept"
-                );
-            }
+        let used = match limits.remaining {
+            Some(remaining) => self.raise_book(today, limits.limit, remaining).await,
+            None => None,
+        };
+        self.show_quota(today, used);
+    }
+
+    /// The provider counts as well, and others may use the same key: the greater count is kept.
+    async fn raise_book(&self, today: Day, limit: Option<u32>, remaining: u32) -> Option<u32> {
+        let limit = limit.unwrap_or(self.state().budget.limit());
+        let said = limit.saturating_sub(remaining);
+        let raised = self.needs.store.raise_quota(self.name, today, said).await;
+        if let Err(error) = &raised {
+            let error = chain(error);
+            tracing::warn!(provider = self.name, error, "quota not kept");
         }
+        raised.ok()
+    }
+
+    /// Notes what was `used` today, if that is known, and exports what is left.
+    fn show_quota(&self, today: Day, used: Option<u32>) {
+        let mut state = self.state();
+        if let Some(used) = used {
+            state.budget.note_used(today, used);
+        }
+        let (limit, remaining) = (state.budget.limit(), state.budget.remaining(today));
+        self.needs
+            .metrics
+            .provider_quota(self.name, limit, remaining);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -270,12 +299,13 @@ impl State {
         outcome: &Outcome,
         limits: Limits,
         now: UnixSeconds,
-        today: crate::clock::Day,
+        today: Day,
     ) {
         let was_closed = self.availability.state().is_some();
         self.availability.learn(outcome, limits, now, today);
-        self.remaining = limits.remaining.or(self.remaining);
-        self.limit = limits.limit.or(self.limit);
+        if let Some(limit) = limits.limit {
+            self.budget.note_limit(limit);
+        }
         let (why, alarm) = match outcome {
             Outcome::Said(_) => {
                 self.last_success = Some(now);
@@ -285,6 +315,7 @@ impl State {
             Outcome::KeyRefused(why) => (why, true),
             Outcome::BadQuestion(why)
             | Outcome::QuotaUsed(why)
+            | Outcome::TimedOut(why)
             | Outcome::Unavailable(why)
             | Outcome::Malformed(why) => (why, false),
         };

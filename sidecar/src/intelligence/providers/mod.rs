@@ -3,6 +3,7 @@
 
 mod abuseipdb;
 mod availability;
+mod budget;
 mod gate;
 
 use std::sync::Arc;
@@ -39,7 +40,9 @@ pub enum Outcome {
     BadQuestion(String),
     /// The day's calls are used up.
     QuotaUsed(String),
-    /// It failed, or could not be reached in time: worth another try later.
+    /// It gave no complete answer in time.
+    TimedOut(String),
+    /// It failed, or could not be reached: worth another try later.
     Unavailable(String),
     /// It answered with something else than its documentation says.
     Malformed(String),
@@ -74,6 +77,7 @@ impl Outcome {
             Self::KeyRefused(_) => "key_refused",
             Self::BadQuestion(_) => "bad_question",
             Self::QuotaUsed(_) => "quota",
+            Self::TimedOut(_) => "timeout",
             Self::Unavailable(_) => "unavailable",
             Self::Malformed(_) => "malformed",
         }

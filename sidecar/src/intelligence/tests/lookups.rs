@@ -136,6 +136,50 @@ async fn the_days_quota_is_kept_through_a_restart_and_a_new_day_refills_it() {
 }
 
 #[tokio::test]
+async fn the_quota_is_exported_from_the_start_and_never_jumps() {
+    let stand_in = StandIn::start(200, &answer(0)).await;
+    let headers = |limit, left| {
+        [
+            ("x-ratelimit-limit", limit),
+            ("x-ratelimit-remaining", left),
+        ]
+    };
+    stand_in.tell(200, &headers("3000", "2999"), &answer(0));
+    let configured = config(&stand_in, 100);
+    let harness = Harness::start_with(&[("key", "sesame")], &configured).await;
+    let gauges = |harness: &Harness| {
+        let text = harness.metrics.encode().unwrap();
+        let gauge = |name: &str| {
+            let start = format!("portcullis_provider_quota_{name}{{provider=\"abuseipdb\"}} ");
+            let value = text.lines().find_map(|line| line.strip_prefix(&start));
+            value.unwrap().parse::<u32>().unwrap()
+        };
+        (gauge("limit"), gauge("remaining"))
+    };
+    assert_eq!(gauges(&harness), (100, 100));
+    harness.verdict("198.18.0.1").await;
+    assert_eq!(gauges(&harness), (100, 99));
+    let harness = harness.restart(&configured).await;
+    assert_eq!(gauges(&harness), (100, 99));
+    stand_in.tell(200, &headers("50", "40"), &answer(0));
+    harness.verdict("198.18.0.2").await;
+    assert_eq!(gauges(&harness), (50, 40));
+    let status = harness.intelligence.providers().swap_remove(0);
+    assert_eq!((status.daily_quota, status.remaining), (50, 40));
+}
+
+#[tokio::test]
+async fn a_provider_that_is_too_slow_is_counted_as_that() {
+    let stand_in = StandIn::start(200, &answer(0)).await;
+    stand_in.hold();
+    let slow = config(&stand_in, 100).replace("\"2s\"", "\"20ms\"");
+    let harness = Harness::start_with(&[("key", "sesame")], &slow).await;
+    harness.verdict("198.18.0.1").await;
+    let line = "portcullis_provider_requests_total{provider=\"abuseipdb\",outcome=\"timeout\"} 1";
+    assert!(harness.metrics.encode().unwrap().contains(line));
+}
+
+#[tokio::test]
 async fn a_daily_limit_closes_the_gate_without_waiting() {
     let stand_in = StandIn::start(200, "").await;
     let error =
