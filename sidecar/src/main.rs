@@ -72,7 +72,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let token = AdminToken::prepare(&config, &secrets)?;
     let listeners = Listeners::bind(&config.listen).await?;
     listeners.log();
-    let intelligence = Intelligence::start(Parts {
+    let starting = Intelligence::start(Parts {
         config,
         store: Arc::clone(&store),
         secrets: Arc::clone(&secrets),
@@ -80,15 +80,15 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
         metrics: Arc::clone(&metrics),
         http: HttpClient::new(),
         shutdown: shutdown.clone(),
-    })
-    .await?;
-    let backing = Backing {
-        intelligence,
-        secrets,
-        metrics,
-        token,
+    });
+    let backing = async {
+        Ok::<_, StartError>(Backing {
+            intelligence: starting.await?,
+            secrets,
+            token,
+        })
     };
-    listeners.serve(backing, shutdown).await;
+    listeners.serve(metrics, backing, shutdown).await?;
 
     store.flush().await?;
     tracing::info!("stopped");

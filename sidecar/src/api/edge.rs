@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::problem::{Kind, Problem};
 use super::request::{self, parameter};
 use super::server::{Exchange, Handler, JSON, Reply, empty, json, reply};
-use crate::intelligence::Intelligence;
+use crate::intelligence::{Claim, Intelligence};
 use crate::snapshot::Published;
 
 pub struct Edge {
@@ -139,22 +139,17 @@ impl Edge {
     /// Answers at once if there is something newer than `after`, else when there is.
     async fn manifest(&self, query: Option<&str>) -> Result<Reply, Problem> {
         let expected = "EPOCH.VERSION, such as 1790000000.7";
-        let after = parameter(query, "after", expected, |_: &SnapshotVersion| true)?;
+        let mut after = parameter(query, "after", expected, |_: &SnapshotVersion| true)?;
         let wait = parameter(query, "wait_s", "from 0 to 60", |wait| *wait <= MAX_POLL_S)?;
         let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
         let mut snapshots = self.snapshots.clone();
         loop {
             let current = snapshots.borrow_and_update().clone();
-            match (current, after) {
-                (Some(current), Some(after)) if current.manifest.version < after => {
-                    // A proxy that holds something newer than ours was fed by another store: ours
-                    // must go beyond it.
-                    self.intelligence.seen_elsewhere(after).await;
-                }
-                (Some(current), after) if after.is_none_or(|it| current.manifest.version > it) => {
+            if let Some(current) = current {
+                after = self.credible(after, &current).await;
+                if after.is_none_or(|it| current.manifest.version > it) {
                     return Ok(reply(StatusCode::OK, JSON, current.json.clone()));
                 }
-                _ => {}
             }
             let changed = tokio::select! {
                 changed = snapshots.changed() => changed.is_ok(),
@@ -166,6 +161,21 @@ impl Edge {
                 return Ok(empty(StatusCode::NOT_MODIFIED));
             }
         }
+    }
+
+    /// What a proxy says that it holds, unless that cannot be. If it is newer than ours, the proxy was
+    /// fed by another store, and ours must go beyond it.
+    async fn credible(
+        &self,
+        after: Option<SnapshotVersion>,
+        current: &Published,
+    ) -> Option<SnapshotVersion> {
+        let after = after?;
+        let newer = current.manifest.version < after;
+        if newer && self.intelligence.claimed(after).await == Claim::Impossible {
+            return None;
+        }
+        Some(after)
     }
 
     fn part(&self, digest: &str) -> Result<Reply, Problem> {

@@ -5,7 +5,7 @@
 //! - `/health` — both, as JSON, with the snapshot's version and age.
 //! - `/metrics` — OpenMetrics text.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, StatusCode};
@@ -19,8 +19,10 @@ use crate::telemetry::Metrics;
 
 pub struct Probes {
     metrics: Arc<Metrics>,
-    snapshots: watch::Receiver<Option<Arc<Published>>>,
+    snapshots: Arc<OnceLock<Snapshots>>,
 }
+
+type Snapshots = watch::Receiver<Option<Arc<Published>>>;
 
 #[derive(Serialize)]
 struct Health {
@@ -40,13 +42,22 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 impl Probes {
-    pub fn new(metrics: Arc<Metrics>, snapshots: watch::Receiver<Option<Arc<Published>>>) -> Self {
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        let snapshots = Arc::default();
         Self { metrics, snapshots }
     }
 
+    /// Where to put the source of snapshots once it exists; nothing is ready before.
+    pub fn snapshots(&self) -> Arc<OnceLock<Snapshots>> {
+        Arc::clone(&self.snapshots)
+    }
+
+    fn current(&self) -> Option<Arc<Published>> {
+        self.snapshots.get()?.borrow().clone()
+    }
+
     fn health(&self) -> Result<Reply, Problem> {
-        let current = self.snapshots.borrow().clone();
-        let snapshot = current.map(|published| Snapshot {
+        let snapshot = self.current().map(|published| Snapshot {
             version: published.manifest.version.to_string(),
             built_at: published.manifest.built_at,
         });
@@ -87,7 +98,7 @@ impl Handler for Probes {
         exchange.route = "probe";
         match request.uri().path() {
             "/livez" => Ok(reply(StatusCode::OK, TEXT, Bytes::from_static(b"ok\n"))),
-            "/readyz" if self.snapshots.borrow().is_none() => Err(Problem::new(Kind::NotReady)),
+            "/readyz" if self.current().is_none() => Err(Problem::new(Kind::NotReady)),
             "/readyz" => Ok(reply(StatusCode::OK, TEXT, Bytes::from_static(b"ready\n"))),
             "/health" => self.health(),
             "/metrics" => {

@@ -33,7 +33,6 @@ pub struct Listeners {
 pub struct Backing {
     pub intelligence: Arc<Intelligence>,
     pub secrets: Arc<Secrets>,
-    pub metrics: Arc<Metrics>,
     pub token: token::AdminToken,
 }
 
@@ -58,33 +57,36 @@ impl Listeners {
         }
     }
 
-    /// Serves all three until `shutdown` and a while longer for what is under way.
-    pub async fn serve(self, backing: Backing, shutdown: CancellationToken) {
+    /// Serves until `shutdown` and a while longer for what is under way. Probes are answered while
+    /// `backing` is still on its way, so that a long start is not taken for a dead process.
+    pub async fn serve<E>(
+        self,
+        metrics: Arc<Metrics>,
+        backing: impl Future<Output = Result<Backing, E>>,
+        shutdown: CancellationToken,
+    ) -> Result<(), E> {
+        let probes = metrics::Probes::new(Arc::clone(&metrics));
+        let snapshots = probes.snapshots();
+        let mut serving = JoinSet::new();
+        let (counting, told) = (Arc::clone(&metrics), shutdown.clone());
+        serving.spawn(server::serve(self.metrics, probes, counting, told));
+        let Some(backing) = shutdown.run_until_cancelled(backing).await else {
+            return Ok(());
+        };
         let Backing {
             intelligence,
             secrets,
-            metrics,
             token,
-        } = backing;
-        let snapshots = intelligence.snapshots();
+        } = backing?;
+        // Only here is it set.
+        let _first = snapshots.set(intelligence.snapshots());
         let edge = edge::Edge::new(Arc::clone(&intelligence), shutdown.clone());
         let admin = admin::Admin::new(intelligence, secrets, token);
-        let probes = metrics::Probes::new(Arc::clone(&metrics), snapshots);
-        let mut serving = JoinSet::new();
-        serving.spawn(server::serve(
-            self.edge,
-            edge,
-            Arc::clone(&metrics),
-            shutdown.clone(),
-        ));
-        serving.spawn(server::serve(
-            self.admin,
-            admin,
-            Arc::clone(&metrics),
-            shutdown.clone(),
-        ));
-        serving.spawn(server::serve(self.metrics, probes, metrics, shutdown));
+        let (counting, told) = (Arc::clone(&metrics), shutdown.clone());
+        serving.spawn(server::serve(self.edge, edge, counting, told));
+        serving.spawn(server::serve(self.admin, admin, metrics, shutdown));
         serving.join_all().await;
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use reputation::manifest::Manifest;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,7 @@ use crate::cli::client::{AdminClient, AdminUrl, ClientError};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{Answer, Get, HttpClient};
-use crate::intelligence::Parts;
+use crate::intelligence::{Parts, StartError};
 use crate::store::embedded::EmbeddedStore;
 
 /// A sidecar in this process.
@@ -24,7 +25,7 @@ struct Running {
     metrics: String,
     admin: AdminClient,
     shutdown: CancellationToken,
-    serving: tokio::task::JoinHandle<()>,
+    serving: tokio::task::JoinHandle<Result<(), StartError>>,
     directory: TempDir,
 }
 
@@ -39,14 +40,15 @@ impl Running {
             directory.path().display()
         );
         let config = Arc::new(Config::parse(&text, std::iter::empty()).unwrap());
-        let (listeners, backing, shutdown) = build(config, directory.path()).await;
+        let (listeners, metrics_of, backing, shutdown) = build(config, directory.path()).await;
         let url = |listener: &Listener| format!("http://{listener}");
         let (edge, metrics) = (url(&listeners.edge), url(&listeners.metrics));
         let admin = AdminClient {
             url: AdminUrl::Unix(directory.path().join("admin.sock")),
             token: token::read_file(&directory.path().join(token::FILE_NAME)).unwrap(),
         };
-        let serving = tokio::spawn(listeners.serve(backing, shutdown.clone()));
+        let backing = std::future::ready(Ok::<_, StartError>(backing));
+        let serving = tokio::spawn(listeners.serve(metrics_of, backing, shutdown.clone()));
         let running = Self {
             edge,
             metrics,
@@ -95,16 +97,32 @@ impl Running {
         }
     }
 
+    /// What comes back for these bytes on the admin socket; the token is put in for `TOKEN`.
+    async fn admin_raw(&self, request: String) -> String {
+        let request = request.replace("TOKEN", self.admin.token.expose_secret());
+        let socket = self.directory.path().join("admin.sock");
+        let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
+        answer
+    }
+
     async fn stop(self) {
         self.shutdown.cancel();
         tokio::time::timeout(PATIENCE, self.serving)
             .await
             .unwrap()
+            .unwrap()
             .unwrap();
     }
 }
 
-async fn build(config: Arc<Config>, directory: &Path) -> (Listeners, Backing, CancellationToken) {
+async fn build(
+    config: Arc<Config>,
+    directory: &Path,
+) -> (Listeners, Arc<Metrics>, Backing, CancellationToken) {
     let clock = SystemClock;
     let store = EmbeddedStore::open(directory, crate::clock::Clock::now(&clock))
         .await
@@ -124,15 +142,21 @@ async fn build(config: Arc<Config>, directory: &Path) -> (Listeners, Backing, Ca
         shutdown: shutdown.clone(),
     };
     let intelligence = Intelligence::start(parts).await.unwrap();
-    (
-        listeners,
-        Backing {
-            intelligence,
-            secrets,
-            metrics,
-            token,
-        },
-        shutdown,
+    let backing = Backing {
+        intelligence,
+        secrets,
+        token,
+    };
+    (listeners, metrics, backing, shutdown)
+}
+
+/// A request with a body, after which the connection ends.
+fn post(path: &str, body: &[u8]) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer TOKEN\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{}",
+        body.len(),
+        String::from_utf8_lossy(body)
     )
 }
 
@@ -231,6 +255,18 @@ async fn a_proxy_that_holds_something_newer_opens_a_higher_epoch() {
         "{}",
         manifest.version
     );
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_claims_the_impossible_is_offered_ours_at_once() {
+    let sidecar = Running::start().await;
+    let ours = sidecar.manifest().await.version;
+    for after in ["18446744073709551615.18446744073709551615", "99999999999.1"] {
+        let path = format!("/v1/manifest?after={after}&wait_s=20");
+        let manifest = Manifest::parse(&sidecar.edge(&path).await.body).unwrap();
+        assert_eq!(manifest.version, ours);
+    }
     sidecar.stop().await;
 }
 
@@ -360,8 +396,13 @@ async fn faulty_bodies_are_refused_and_nothing_is_changed() {
     let wide = br#"{"cidr": "8.0.0.0/7", "type": "ban"}"#;
     let (title, detail) = sidecar.refused(Method::POST, "/v1/decisions", wide).await;
     assert!(
-        title.contains("wide") && detail.contains("force"),
+        title.contains("wide") && detail.ends_with("add --force if that is meant"),
         "{title}: {detail}"
+    );
+    let raw = sidecar.admin_raw(post("/v1/decisions", wide)).await;
+    assert!(
+        raw.contains(r#"send \"force\": true"#) && !raw.contains("--"),
+        "{raw}"
     );
     let (title, _) = sidecar
         .refused(Method::PUT, "/v1/mode", br#"{"mode": "on"}"#)
@@ -399,6 +440,30 @@ async fn probes_and_metrics_answer() {
 }
 
 #[tokio::test]
+async fn probes_answer_during_a_long_start_and_a_shut_down_ends_it() {
+    let text =
+        "[listen]\nedge = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
+    let config = Config::parse(text, std::iter::empty()).unwrap();
+    let listeners = Listeners::bind(&config.listen).await.unwrap();
+    let url = format!("http://{}", listeners.metrics);
+    let (never, shutdown) = (std::future::pending(), CancellationToken::new());
+    let serving = listeners.serve::<StartError>(Arc::default(), never, shutdown.clone());
+    let serving = tokio::spawn(serving);
+    let status = async |path| get(&format!("{url}{path}")).await.status.as_u16();
+    assert_eq!(
+        (status("/livez").await, status("/readyz").await),
+        (200, 503)
+    );
+    assert_eq!(
+        (status("/health").await, status("/metrics").await),
+        (503, 200)
+    );
+    shutdown.cancel();
+    let ended = tokio::time::timeout(PATIENCE, serving).await.unwrap();
+    ended.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_shut_down_ends_long_polls_at_once_and_removes_the_socket() {
     let sidecar = Running::start().await;
     let version = sidecar.manifest().await.version;
@@ -417,6 +482,7 @@ async fn a_shut_down_ends_long_polls_at_once_and_removes_the_socket() {
     assert_eq!(status, StatusCode::NOT_MODIFIED);
     tokio::time::timeout(PATIENCE, sidecar.serving)
         .await
+        .unwrap()
         .unwrap()
         .unwrap();
     assert!(!socket.exists());

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::api::admin::WIDE_REMEDY;
 use crate::api::listener::Connection;
 
 /// Where the admin API is: `http://127.0.0.1:8971` or `unix:/run/portcullis/admin.sock`.
@@ -43,7 +44,7 @@ pub enum ClientError {
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the token contains characters that no header can carry")]
     Token,
-    /// The sidecar's own words.
+    /// The sidecar's own words, but for what the command line calls otherwise.
     #[error("{title}{}", detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default())]
     Problem {
         title: String,
@@ -83,7 +84,10 @@ impl AdminClient {
             return Ok(body);
         }
         Err(match serde_json::from_slice::<Document>(&body) {
-            Ok(Document { title, detail }) => ClientError::Problem { title, detail },
+            Ok(Document { title, detail }) => {
+                let detail = detail.map(in_our_words);
+                ClientError::Problem { title, detail }
+            }
             Err(_no_document) => ClientError::Stranger { url, status },
         })
     }
@@ -130,6 +134,14 @@ impl AdminClient {
             url: self.url.to_string(),
             source,
         })
+    }
+}
+
+/// The API speaks of its own fields; whoever types has options.
+fn in_our_words(detail: String) -> String {
+    match detail.strip_suffix(WIDE_REMEDY) {
+        Some(what) => format!("{what}: add --force if that is meant"),
+        None => detail,
     }
 }
 

@@ -70,7 +70,7 @@ pub struct Hits {
 
 #[derive(Debug, Error)]
 pub enum DecisionError {
-    #[error("{cidr} is very wide ({hits}): add --force if that is meant")]
+    #[error("{cidr} is very wide ({hits})")]
     TooWide { cidr: Cidr, hits: Hits },
     #[error("{0} holds every address: name the prefixes that are meant")]
     Everything(Cidr),

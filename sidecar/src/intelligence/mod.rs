@@ -6,6 +6,7 @@
 mod answers;
 mod chance;
 mod decisions;
+mod epochs;
 mod explain;
 pub mod feeds;
 mod flight;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use decisions::{DecisionError, Hits, NewDecision, Removal, Removed};
+pub use epochs::Claim;
 pub use explain::{Coverage, Explanation, Rule, SourceWord};
 pub use feeds::{FeedStatus, ReleaseError};
 pub use providers::ProviderStatus;
@@ -48,6 +50,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, chain};
 use answers::Answers;
 use decisions::Decisions;
+use epochs::Epochs;
 use feeds::{Keeper, Needs};
 use lookup::Lookup;
 use modes::Modes;
@@ -55,6 +58,8 @@ use providers::{Gate, GateNeeds};
 use recent::RecentlyClean;
 use sources::Sources;
 
+/// How often the providers' quota is counted anew: a new day shows within it.
+const RECOUNT: Duration = Duration::from_secs(60);
 /// How often answers that count no more are cleared from the store.
 const PRUNE: Duration = Duration::from_secs(3600);
 
@@ -79,6 +84,7 @@ pub enum StartError {
 
 pub struct Intelligence {
     decisions: Arc<Decisions>,
+    epochs: Arc<Epochs>,
     modes: Modes,
     keeper: Arc<Keeper>,
     lookup: Lookup,
@@ -100,6 +106,9 @@ impl Intelligence {
         publisher.changed(Changed::Feeds);
         keeper.run(&publisher, &parts.shutdown);
         let gates = gates(&parts);
+        for gate in &gates {
+            gate.recount().await;
+        }
         let intelligence = Arc::new(Self {
             decisions: Arc::new(Decisions::new(
                 Arc::clone(&sources),
@@ -108,6 +117,11 @@ impl Intelligence {
                 Arc::clone(&parts.clock),
                 Arc::clone(&parts.metrics),
                 Arc::clone(&recent),
+            )),
+            epochs: Arc::new(Epochs::new(
+                publisher.clone(),
+                Arc::clone(&parts.store),
+                Arc::clone(&parts.clock),
             )),
             modes: Modes::new(&sources, &parts.store, &publisher, &parts.clock),
             keeper,
@@ -148,28 +162,10 @@ impl Intelligence {
         self.publisher.subscribe()
     }
 
-    /// A proxy holds something newer than we ever published: another sidecar, or our own past before
-    /// the store was lost. A higher epoch makes it take ours again.
-    pub async fn seen_elsewhere(&self, version: SnapshotVersion) {
-        let Some(ours) = self.publisher.current() else {
-            // Our first snapshot may well be newer; if it is not, the proxy will ask again.
-            return;
-        };
-        if ours.manifest.version >= version {
-            return;
-        }
-        let now = u64::from(self.clock.now().0);
-        let epoch = now.max(version.epoch.saturating_add(1));
-        match self.store.raise_epoch(epoch).await {
-            Ok(epoch) => {
-                tracing::warn!(seen = %version, epoch, "a proxy holds a newer snapshot than ours: \
-                    a higher epoch is opened");
-                self.publisher.publish(Changed::Epoch).await;
-            }
-            Err(error) => {
-                tracing::error!(seen = %version, error = chain(&error), "no higher epoch");
-            }
-        }
+    /// A proxy says that it holds something newer than we ever published: another sidecar's, or our own
+    /// of before the store was lost. If that can be, a higher epoch makes it take ours again.
+    pub async fn claimed(&self, seen: SnapshotVersion) -> Claim {
+        self.epochs.claimed(seen).await
     }
 
     pub async fn add_decision(&self, new: NewDecision) -> Result<Decision, DecisionError> {
@@ -237,6 +233,10 @@ impl Intelligence {
         tokio::spawn(async move {
             ended.run_until_cancelled(prune(store, clock)).await;
         });
+        let (gates, ended) = (self.lookup.gates.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            ended.run_until_cancelled(recount(gates)).await;
+        });
     }
 }
 
@@ -285,6 +285,15 @@ fn gates(parts: &Parts) -> Vec<Arc<Gate>> {
         permit_special: parts.config.guard.permit_special,
     };
     providers::configured(&parts.config, &parts.http, &needs)
+}
+
+async fn recount(gates: Vec<Arc<Gate>>) {
+    loop {
+        tokio::time::sleep(RECOUNT).await;
+        for gate in &gates {
+            gate.recount().await;
+        }
+    }
 }
 
 async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {

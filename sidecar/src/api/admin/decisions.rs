@@ -17,6 +17,8 @@ pub struct Decisions {
     pub decisions: Vec<Decision>,
 }
 
+/// Ends the detail of a refused wide ban. The command line has its own.
+pub const WIDE_REMEDY: &str = ": send \"force\": true if that is meant";
 const UNKNOWN_AUTHOR: &str = "admin API";
 
 /// `rest` is the part of the path after `/v1/decisions/`.
@@ -83,7 +85,9 @@ fn removal(query: Option<&str>, id: &str) -> Result<Removal, Problem> {
 fn problem(error: DecisionError) -> Problem {
     let faulty = Problem::new(Kind::FaultyValue);
     let problem = match error {
-        DecisionError::TooWide { .. } => Problem::new(Kind::TooWide),
+        DecisionError::TooWide { .. } => {
+            return Problem::new(Kind::TooWide).detail(format!("{error}{WIDE_REMEDY}"));
+        }
         DecisionError::Everything(_) => faulty.at("/cidr"),
         DecisionError::NoTime => faulty.at("/duration"),
         DecisionError::Text { .. } => faulty,

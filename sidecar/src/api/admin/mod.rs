@@ -21,7 +21,7 @@ use crate::intelligence::feeds::ReleaseError;
 use crate::secrets::Secrets;
 
 pub use body::{NewDecisionBody, NewModeBody};
-pub use decisions::Decisions;
+pub use decisions::{Decisions, WIDE_REMEDY};
 pub use modes::Modes;
 
 pub struct Admin {

@@ -253,7 +253,7 @@ async fn something_newer_elsewhere_opens_a_higher_epoch() {
         epoch: ours.epoch,
         version: 0,
     };
-    harness.intelligence.seen_elsewhere(older).await;
+    harness.intelligence.claimed(older).await;
     let now = harness.published(|_| true).await.manifest.version;
     assert_eq!(now.epoch, ours.epoch);
 
@@ -261,6 +261,6 @@ async fn something_newer_elsewhere_opens_a_higher_epoch() {
         epoch: ours.epoch + 7,
         version: 9,
     };
-    harness.intelligence.seen_elsewhere(theirs).await;
+    harness.intelligence.claimed(theirs).await;
     harness.published(|now| now.manifest.version > theirs).await;
 }
