@@ -7,7 +7,8 @@ use crate::common::{CANARY, Edge, LIMIT, sidecar_that_blocks, until_metric};
 #[tokio::test]
 async fn the_metrics_of_the_plugin_carry_their_labels() {
     let edge = Edge::start(sidecar_that_blocks(&[])).await;
-    edge.envoy.status_for("8.8.8.8").await;
+    assert_eq!(edge.envoy.status_for(CANARY).await, 403);
+    assert_eq!(edge.envoy.status_for("8.8.8.8").await, 200);
     let denied = ["action=\"deny\"", "source=\"snapshot\"", "mode=\"enforce\""];
     assert!(until_metric(&edge.envoy, "portcullis_verdicts_total", &denied, 1.0).await);
     for kind in ["kind=\"public\"", "kind=\"private\""] {

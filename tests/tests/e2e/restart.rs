@@ -18,7 +18,7 @@ async fn decisions_survive_kill_9() {
         "{decisions}"
     );
     assert!(decisions.contains("203.0.113.6"), "{decisions}");
-    assert_eq!(edge.envoy.status_for(CLIENT).await, 403);
+    assert!(until_status(&edge.envoy, CLIENT, 403).await);
     edge.cli(&["unban", CLIENT]).await;
     assert!(until_status(&edge.envoy, CLIENT, 200).await);
 }
