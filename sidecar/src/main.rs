@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sidecar::api::listener::BindError;
 use sidecar::api::token::{AdminToken, TokenError};
-use sidecar::api::{Backing, Listeners};
+use sidecar::api::{Backing, Listeners, files};
 use sidecar::cli::{self, Cli, Command, Exit};
 use sidecar::clock::{Clock, SystemClock};
 use sidecar::config::{Config, ConfigError};
@@ -17,6 +18,7 @@ use sidecar::store::embedded::EmbeddedStore;
 use sidecar::store::{Store, StoreError};
 use sidecar::telemetry::{self, Metrics};
 use thiserror::Error;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +38,23 @@ enum ServeError {
     Signal(#[source] std::io::Error),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long the system may take with what was begun on other threads, such as resolving a name.
+const LEAVING: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            cli::complain(&error);
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(run());
+    runtime.shutdown_timeout(LEAVING);
+    exit
+}
+
+async fn run() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
@@ -60,6 +77,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let config = Arc::new(Config::read(path)?);
     telemetry::log::start(&config.log);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
+    files::raise_limit();
     let shutdown = on_signal().map_err(ServeError::Signal)?;
     let clock = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new());

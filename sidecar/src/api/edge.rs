@@ -10,13 +10,13 @@ use reputation::digest::Digest;
 use reputation::manifest::SnapshotVersion;
 use reputation::{Action, Band, ClientAddress};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::problem::{Kind, Problem};
 use super::request::{self, parameter};
-use super::server::{Exchange, Handler, JSON, Reply, empty, json, reply};
+use super::server::{self, Exchange, Handler, JSON, Reply, empty, json, reply};
 use crate::intelligence::{Claim, Intelligence};
 use crate::snapshot::Published;
 
@@ -25,6 +25,8 @@ pub struct Edge {
     snapshots: Snapshots,
     /// Long polls end with it, so that proxies reconnect elsewhere at once.
     shutdown: CancellationToken,
+    /// Places for those who wait, fewer than connections: look-ups always find one.
+    waiting: Semaphore,
 }
 
 /// What the reputation API tells the public: no source, no reason.
@@ -43,6 +45,7 @@ type Snapshots = watch::Receiver<Option<Arc<Published>>>;
 const MAX_WAIT_MS: u64 = 10_000;
 const MAX_POLL_S: u64 = 60;
 const DEFAULT_PREFIX: u8 = 64;
+const MAX_WAITING: usize = server::MAX_CONNECTIONS / 2;
 
 impl Handler for Edge {
     const NAME: &'static str = "edge";
@@ -92,6 +95,7 @@ impl Edge {
             snapshots: intelligence.snapshots(),
             intelligence,
             shutdown,
+            waiting: Semaphore::new(MAX_WAITING),
         }
     }
 
@@ -143,6 +147,7 @@ impl Edge {
         let wait = parameter(query, "wait_s", "from 0 to 60", |wait| *wait <= MAX_POLL_S)?;
         let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
         let mut snapshots = self.snapshots.clone();
+        let mut place = None;
         loop {
             let current = snapshots.borrow_and_update().clone();
             if let Some(current) = current {
@@ -150,6 +155,10 @@ impl Edge {
                 if after.is_none_or(|it| current.manifest.version > it) {
                     return Ok(reply(StatusCode::OK, JSON, current.json.clone()));
                 }
+            }
+            if place.is_none() && wait.is_some_and(|wait| wait > 0) {
+                let free = self.waiting.try_acquire();
+                place = Some(free.map_err(|_| Problem::new(Kind::Busy))?);
             }
             let changed = tokio::select! {
                 changed = snapshots.changed() => changed.is_ok(),
@@ -210,6 +219,31 @@ mod tests {
     use crate::intelligence::testing::Harness;
 
     #[tokio::test]
+    async fn only_so_many_wait_at_once_and_who_does_not_wait_is_answered() {
+        let harness = Harness::start("").await;
+        let version = harness.published(|_| true).await.manifest.version;
+        let edge = Edge {
+            waiting: Semaphore::new(1),
+            ..Edge::new(Arc::clone(&harness.intelligence), CancellationToken::new())
+        };
+        let (later, now) = (
+            format!("after={version}&wait_s=1"),
+            format!("after={version}"),
+        );
+        let first = edge.manifest(Some(&later));
+        let second = async {
+            tokio::task::yield_now().await;
+            let busy = edge.manifest(Some(&later)).await.unwrap_err();
+            (busy, edge.manifest(Some(&now)).await.unwrap().status())
+        };
+        let (first, (busy, now)) = tokio::join!(biased; first, second);
+        assert_eq!(busy, Problem::new(Kind::Busy));
+        assert_eq!(now, StatusCode::NOT_MODIFIED);
+        assert_eq!(first.unwrap().status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(edge.waiting.available_permits(), 1);
+    }
+
+    #[tokio::test]
     async fn before_the_first_snapshot_nobody_is_called_clean() {
         let harness = Harness::start("").await;
         let (_publisher, snapshots) = watch::channel(None);
@@ -218,6 +252,7 @@ mod tests {
             intelligence,
             snapshots,
             shutdown: CancellationToken::new(),
+            waiting: Semaphore::new(1),
         };
         let id = super::super::request::RequestId::Own(1);
         let exchange = Exchange {

@@ -56,8 +56,9 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Answers are small: waiting to fill a packet would add a delay to each.
-                stream.set_nodelay(true)?;
+                // Answers are small: waiting to fill a packet would add a delay to each. It fails
+                // only for a client that is gone already.
+                let _gone = stream.set_nodelay(true);
                 Ok(Box::new(stream))
             }
             Self::Unix(listener, _) => Ok(Box::new(listener.accept().await?.0)),

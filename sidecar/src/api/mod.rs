@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod edge;
+pub mod files;
 pub mod listener;
 pub mod metrics;
 pub mod problem;

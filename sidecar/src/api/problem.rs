@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 /// One kind of refusal and what may be said of this case.
@@ -30,6 +30,8 @@ pub enum Kind {
     TooWide,
     Conflict,
     NotReady,
+    /// Too many wait already.
+    Busy,
     Internal,
 }
 
@@ -73,6 +75,7 @@ impl Problem {
     pub fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self.kind {
             Kind::WrongMethod(allowed) => Some((ALLOW, HeaderValue::from_static(allowed))),
+            Kind::Busy => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
             Kind::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             _ => None,
         }
@@ -136,6 +139,11 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not-ready",
                 "No snapshot is published yet",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too many wait for the next snapshot",
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -53,11 +53,15 @@ struct Server<H> {
     metrics: Arc<Metrics>,
 }
 
-const MAX_CONNECTIONS: usize = 4096;
+pub const MAX_CONNECTIONS: usize = 4096;
 /// It also ends idle connections, so it must outlast the `idle_timeout` of envoy.yaml's clusters (30 s):
 /// otherwise a look-up may be sent into a connection that is just being closed.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 const MAX_HEADERS: usize = 64;
+/// For a request's head, per connection.
+const MAX_BUFFER: usize = 64 * 1024;
+/// How much of a path is logged and told back.
+const MAX_PATH: usize = 256;
 /// How long open requests may take after the shut-down began.
 const DRAIN: Duration = Duration::from_secs(5);
 /// After a failed accept, such as for lack of file descriptors: a busy loop would not free any.
@@ -81,8 +85,10 @@ pub async fn serve<H: Handler>(
         let (connection, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(listener = H::NAME, %error, "a connection was not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                if !is_the_clients(&error) {
+                    tracing::warn!(listener = H::NAME, %error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
                 continue;
             }
         };
@@ -103,6 +109,12 @@ pub async fn serve<H: Handler>(
             "some requests did not finish in time and were cut off"
         );
     }
+}
+
+/// A client that is gone before it is accepted must not delay the next.
+fn is_the_clients(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset)
 }
 
 /// Waits for a free place first, so that the backlog holds what is too much.
@@ -130,6 +142,7 @@ impl<H: Handler> Server<H> {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_READ_TIMEOUT)
             .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(connection), service)
     }
 
@@ -145,7 +158,7 @@ impl<H: Handler> Server<H> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let answer = self.handler.handle(request, &mut exchange).await;
         let reply = answer.unwrap_or_else(|problem| {
-            let document = problem.document(uri.path(), &exchange.id.text());
+            let document = problem.document(shown(uri.path()), &exchange.id.text());
             let mut reply = reply(
                 problem.status(),
                 "application/problem+json",
@@ -157,9 +170,14 @@ impl<H: Handler> Server<H> {
         let (took, status) = (began.elapsed(), reply.status().as_u16());
         self.metrics
             .http_request(H::NAME, exchange.route, status, took);
-        log(H::NAME, &exchange, &method, uri.path(), status, took);
+        log(H::NAME, &exchange, &method, shown(uri.path()), status, took);
         reply
     }
+}
+
+/// The beginning of a path, which is ASCII by then.
+fn shown(path: &str) -> &str {
+    path.get(..MAX_PATH).unwrap_or(path)
 }
 
 /// The access log.

@@ -120,7 +120,7 @@ impl Decisions {
     /// Gives a decision. It replaces the operator's earlier one of the same rank on the same prefix.
     pub async fn add(&self, new: NewDecision) -> Result<Decision, DecisionError> {
         let decision = self.accept(new)?;
-        let _one = self.changing.lock().await;
+        let one = self.changing.lock().await;
         let replaced = |old: &Decision| {
             (old.cidr, old.rank()) == (decision.cidr, decision.rank())
                 && old.origin == Origin::Operator
@@ -131,6 +131,8 @@ impl Decisions {
             delete: delete.collect(),
         };
         self.change(change).await?;
+        // Others may write while this is published: many changes then become one snapshot.
+        drop(one);
         tracing::info!(
             id = %decision.id, cidr = %decision.cidr, kind = ?decision.kind,
             author = decision.author, reason = decision.reason, "decision added"
@@ -140,7 +142,7 @@ impl Decisions {
     }
 
     pub async fn remove(&self, what: Removal) -> Result<Vec<Decision>, DecisionError> {
-        let _one = self.changing.lock().await;
+        let one = self.changing.lock().await;
         let removed = self.matching(|decision| what.takes_back(decision));
         if removed.is_empty() {
             return match what {
@@ -153,6 +155,7 @@ impl Decisions {
             delete: removed.iter().map(|decision| decision.id).collect(),
         };
         self.change(change).await?;
+        drop(one);
         for decision in &removed {
             tracing::info!(id = %decision.id, cidr = %decision.cidr, "decision removed");
         }
@@ -315,10 +318,17 @@ impl fmt::Display for Hits {
     }
 }
 
+/// What ends a line or turns its direction, so that a log or a terminal shows something else.
+fn is_deceptive(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// Reasons reach headers and logs.
 fn one_line(text: String, what: &'static str) -> Result<String, DecisionError> {
     let text = text.trim();
-    if text.chars().any(char::is_control) {
+    if text.chars().any(is_deceptive) {
         return Err(DecisionError::Text { what });
     }
     Ok(text.chars().take(LONGEST_TEXT).collect())

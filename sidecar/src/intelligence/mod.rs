@@ -21,6 +21,7 @@ pub mod sources;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod undisturbed;
 mod weigh;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use decisions::{DecisionError, Hits, NewDecision, Removal, Removed};
 pub use epochs::Claim;
 pub use explain::{Coverage, Explanation, Rule, SourceWord};
 pub use feeds::{FeedStatus, ReleaseError};
+pub use modes::ModeError;
 pub use providers::ProviderStatus;
 
 pub use crate::snapshot::Published;
@@ -57,6 +59,7 @@ use modes::Modes;
 use providers::{Gate, GateNeeds};
 use recent::RecentlyClean;
 use sources::Sources;
+use undisturbed::undisturbed;
 
 /// How often the providers' quota is counted anew: a new day shows within it.
 const RECOUNT: Duration = Duration::from_secs(60);
@@ -85,7 +88,7 @@ pub enum StartError {
 pub struct Intelligence {
     decisions: Arc<Decisions>,
     epochs: Arc<Epochs>,
-    modes: Modes,
+    modes: Arc<Modes>,
     keeper: Arc<Keeper>,
     lookup: Lookup,
     publisher: Publisher,
@@ -123,7 +126,7 @@ impl Intelligence {
                 Arc::clone(&parts.store),
                 Arc::clone(&parts.clock),
             )),
-            modes: Modes::new(&sources, &parts.store, &publisher, &parts.clock),
+            modes: Arc::new(Modes::new(&sources, &parts.store, &publisher, &parts.clock)),
             keeper,
             lookup: Lookup::new(
                 sources,
@@ -169,11 +172,13 @@ impl Intelligence {
     }
 
     pub async fn add_decision(&self, new: NewDecision) -> Result<Decision, DecisionError> {
-        self.decisions.add(new).await
+        let decisions = Arc::clone(&self.decisions);
+        undisturbed(async move { decisions.add(new).await }).await
     }
 
     pub async fn remove_decisions(&self, what: Removal) -> Result<Removed, DecisionError> {
-        let removed = self.decisions.remove(what).await?;
+        let decisions = Arc::clone(&self.decisions);
+        let removed = undisturbed(async move { decisions.remove(what).await }).await?;
         let spoken_of = what
             .cidr()
             .or(removed.first().map(|decision| decision.cidr));
@@ -195,9 +200,14 @@ impl Intelligence {
 
     /// Lets the held version of a feed in.
     pub async fn release_feed(&self, name: &str) -> Result<(), ReleaseError> {
-        self.keeper.release(name).await?;
-        self.publisher.publish(Changed::Feeds).await;
-        Ok(())
+        let (keeper, publisher) = (Arc::clone(&self.keeper), self.publisher.clone());
+        let name = name.to_owned();
+        undisturbed(async move {
+            keeper.release(&name).await?;
+            publisher.publish(Changed::Feeds).await;
+            Ok(())
+        })
+        .await
     }
 
     pub fn providers(&self) -> Vec<ProviderStatus> {
@@ -210,13 +220,15 @@ impl Intelligence {
         mode: Mode,
         route: Option<String>,
         ttl: Option<Duration>,
-    ) -> Result<(), StoreError> {
-        self.modes.set(mode, route, ttl).await
+    ) -> Result<(), ModeError> {
+        let modes = Arc::clone(&self.modes);
+        undisturbed(async move { modes.set(mode, route, ttl).await }).await
     }
 
     /// Takes back what was set for `route`; without one, everything.
-    pub async fn clear_modes(&self, route: Option<&str>) -> Result<(), StoreError> {
-        self.modes.clear(route).await
+    pub async fn clear_modes(&self, route: Option<&str>) -> Result<(), ModeError> {
+        let (modes, route) = (Arc::clone(&self.modes), route.map(str::to_owned));
+        undisturbed(async move { modes.clear(route.as_deref()).await }).await
     }
 
     pub fn modes(&self) -> Vec<ModeOverride> {

@@ -4,12 +4,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reputation::mode::{Mode, ModeOverride};
+use thiserror::Error;
 use tokio::sync::Mutex;
 
 use super::sources::Sources;
 use crate::clock::Clock;
 use crate::snapshot::{Changed, Publisher};
 use crate::store::{Store, StoreError};
+
+/// A proxy reads a manifest of bounded size.
+const MOST: usize = 256;
+/// The longest route or glob, in bytes.
+const LONGEST_ROUTE: usize = 256;
+
+/// Why a mode is not set or taken back.
+#[derive(Debug, Error)]
+pub enum ModeError {
+    #[error("a route is 1 to {LONGEST_ROUTE} bytes of text without control characters")]
+    Route,
+    #[error("{MOST} modes are set already: take some back first")]
+    TooMany,
+    #[error("the mode is not kept")]
+    Store(#[from] StoreError),
+}
 
 pub struct Modes {
     sources: Arc<Sources>,
@@ -52,25 +69,33 @@ impl Modes {
         mode: Mode,
         route: Option<String>,
         ttl: Option<Duration>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ModeError> {
+        let speaks = |route: &str| (1..=LONGEST_ROUTE).contains(&route.len());
+        let plain = |route: &str| !route.chars().any(char::is_control);
+        if !route.as_deref().is_none_or(|it| speaks(it) && plain(it)) {
+            return Err(ModeError::Route);
+        }
         let _one = self.changing.lock().await;
         let seconds = ttl.map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
         let until = seconds.map(|seconds| self.clock.now().plus(seconds));
         let mode = ModeOverride { mode, route, until };
         let mut modes = self.in_force();
         modes.retain(|other| other.route != mode.route);
+        if modes.len() >= MOST {
+            return Err(ModeError::TooMany);
+        }
         tracing::info!(mode = mode.mode.name(), route = ?mode.route, until = ?mode.until, "mode set");
         modes.push(mode);
-        self.replace(modes).await
+        Ok(self.replace(modes).await?)
     }
 
     /// Takes back what was set for `route`; without one, everything.
-    pub async fn clear(&self, route: Option<&str>) -> Result<(), StoreError> {
+    pub async fn clear(&self, route: Option<&str>) -> Result<(), ModeError> {
         let _one = self.changing.lock().await;
         tracing::info!(?route, "modes taken back");
         let mut modes = self.in_force();
         modes.retain(|mode| route.is_some_and(|route| mode.route.as_deref() != Some(route)));
-        self.replace(modes).await
+        Ok(self.replace(modes).await?)
     }
 
     async fn replace(&self, modes: Vec<ModeOverride>) -> Result<(), StoreError> {

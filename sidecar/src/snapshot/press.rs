@@ -25,8 +25,10 @@ use crate::telemetry::chain;
 
 /// How long a proxy may take up a snapshot, in seconds.
 const VALID_FOR: u32 = 24 * 3600;
-/// When a snapshot is built anew although nothing changed.
-const RENEW_AFTER: Duration = Duration::from_secs(12 * 3600);
+/// With how many seconds left a snapshot is built anew although nothing changed, and how often that is
+/// looked at. By the clock, which runs on while the machine sleeps and may be set.
+const RENEW_WITH: u32 = VALID_FOR / 2;
+const RENEW_LOOK: Duration = Duration::from_secs(60);
 /// How long changes are gathered before they are published.
 const GATHER: Duration = Duration::from_millis(3);
 /// How long to wait after the store or a build failed.
@@ -92,8 +94,8 @@ impl Press {
 
     pub async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let shutdown = self.workshop.shutdown.clone();
-        let mut renew = tokio::time::interval(RENEW_AFTER);
-        renew.reset();
+        let mut look = tokio::time::interval(RENEW_LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let failed = self.work().await.err();
             if let Some(error) = &failed {
@@ -107,9 +109,16 @@ impl Press {
                     None => return,
                 },
                 prepared = finished(&mut self.preparing) => self.adopt(prepared),
-                _ = renew.tick() => self.note(Changed::Epoch),
+                _ = look.tick() => if self.is_due() { self.note(Changed::Epoch) },
             }
         }
+    }
+
+    /// Whether the base ends soon, or later than it can if the clock is right.
+    fn is_due(&self) -> bool {
+        let now = self.workshop.clock.now();
+        let left = self.base.as_ref().map(|base| now.until(base.valid_until));
+        left.is_some_and(|left| !(RENEW_WITH..=VALID_FOR).contains(&left))
     }
 
     async fn gather(&mut self, first: Order, orders: &mut mpsc::UnboundedReceiver<Order>) {

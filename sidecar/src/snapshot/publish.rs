@@ -2,6 +2,7 @@
 //! out finds them here. The work is done by `press`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reputation::Policy;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,6 +33,9 @@ pub struct Workshop {
     pub lookups: bool,
     pub shutdown: CancellationToken,
 }
+
+/// How long whoever changed something waits to see it published.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A word to the task.
 pub(super) struct Order {
@@ -67,12 +71,13 @@ impl Publisher {
         });
     }
 
-    /// As [`Self::changed`], and waits until it is published (or the process shuts down).
+    /// As [`Self::changed`], and waits until it is published, the process shuts down, or it has taken
+    /// so long that something must be wrong, which the publishing task logs.
     pub async fn publish(&self, changed: Changed) {
         let (done, published) = oneshot::channel();
         let done = Some(done);
         if self.orders.send(Order { changed, done }).is_ok() {
-            let _closing = published.await;
+            let _closing_or_late = tokio::time::timeout(PATIENCE, published).await;
         }
     }
 

@@ -47,11 +47,14 @@ pub struct NewModeBody {
 
 /// Nothing that is sent here is longer than a few lines.
 const MAX_BYTES: usize = 16 * 1024;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a JSON body of a bounded size.
 pub async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Problem> {
     let limited = Limited::new(request.into_body(), MAX_BYTES);
-    let body = limited.collect().await.map_err(|error| {
+    let read = tokio::time::timeout(PATIENCE, limited.collect());
+    let late = |_| Problem::new(Kind::BadBody).detail("it did not come within 10 seconds");
+    let body = read.await.map_err(late)?.map_err(|error| {
         if error.is::<LengthLimitError>() {
             Problem::new(Kind::BodyTooLarge).detail(format!("at most {MAX_BYTES} bytes are read"))
         } else {

@@ -10,7 +10,7 @@ use super::body::{self, NewModeBody};
 use crate::api::problem::{Kind, Problem};
 use crate::api::request::parameter;
 use crate::api::server::{Reply, json};
-use crate::intelligence::Intelligence;
+use crate::intelligence::{Intelligence, ModeError};
 
 /// `GET /v1/mode`, and the answer to a change.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,10 +37,16 @@ pub async fn handle(
         }
         _ => return Err(Problem::new(Kind::WrongMethod("GET, PUT, DELETE"))),
     };
-    changed.map_err(|error| {
-        let error = crate::telemetry::chain(&error);
-        tracing::error!(error, "a mode was not written");
-        Problem::new(Kind::Internal)
+    changed.map_err(|error| match error {
+        ModeError::Route => Problem::new(Kind::FaultyValue)
+            .detail(error.to_string())
+            .at("/route"),
+        ModeError::TooMany => Problem::new(Kind::Conflict).detail(error.to_string()),
+        ModeError::Store(_) => {
+            let error = crate::telemetry::chain(&error);
+            tracing::error!(error, "a mode was not written");
+            Problem::new(Kind::Internal)
+        }
     })?;
     json(&Modes {
         modes: intelligence.modes(),

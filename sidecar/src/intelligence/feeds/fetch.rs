@@ -3,7 +3,6 @@
 //! Owns what is asked and when to ask again; what comes back is read by `formats` and judged by
 //! `guard`.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::file;
 use crate::config::{Feed, FeedFormat, FeedSource};
 use crate::http::{Get, HttpClient, HttpError};
 use crate::intelligence::chance::spread;
@@ -25,7 +25,7 @@ use crate::intelligence::retry_after::retry_after;
 use crate::secrets::{SecretError, Secrets};
 
 /// The largest list that is read, in bytes: about four million addresses.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a file is looked at.
 const FILE_POLL: Duration = Duration::from_secs(2);
@@ -182,29 +182,13 @@ pub fn pause_after(feed: &Feed, failures: u32, error: &FetchError) -> Duration {
 }
 
 async fn read_file(path: &Path, seen: Option<&Stamp>) -> Result<Fetched, FetchError> {
-    let unreadable = |source| FetchError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
-    let stamp = Stamp::File {
-        modified_s: metadata.mtime(),
-        modified_ns: metadata.mtime_nsec(),
-        size: metadata.size(),
-        inode: metadata.ino(),
-    };
-    if seen == Some(&stamp) {
-        return Ok(Fetched::Unchanged);
-    }
-    if usize::try_from(metadata.size()).map_or(true, |size| size > MAX_BYTES) {
-        return Err(FetchError::TooLarge {
+    let (here, seen) = (path.to_owned(), seen.cloned());
+    let reading = tokio::task::spawn_blocking(move || file::read(&here, seen.as_ref()));
+    reading.await.unwrap_or_else(|failed| {
+        Err(FetchError::Read {
             path: path.to_owned(),
-        });
-    }
-    let body = tokio::fs::read(path).await.map_err(unreadable)?;
-    Ok(Fetched::New {
-        body: Bytes::from(body),
-        stamp,
+            source: std::io::Error::other(failed),
+        })
     })
 }
 

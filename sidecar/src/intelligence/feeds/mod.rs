@@ -1,9 +1,10 @@
 //! Lists of addresses: what is loaded from them and what they say of an address.
 //!
-//! `formats` reads them, `fetch` gets them, `guard` decides what is taken, `last_good` keeps the copy
+//! `formats` reads them, `fetch` (and `file`) gets them, `guard` decides what is taken, `last_good` keeps the copy
 //! that survives a restart, `slot` holds one feed's state and `keeper` runs each feed's life. This module owns what is in force.
 
 mod fetch;
+mod file;
 pub mod formats;
 mod guard;
 mod keeper;

@@ -43,16 +43,25 @@ pub struct Availability {
 impl Availability {
     /// Whether a call may go out. After a pause only one does, until it comes back.
     pub fn admit(&mut self, now: UnixSeconds) -> Result<(), Closed> {
-        let Some((why, until)) = self.closed else {
+        let Some((why, _)) = self.closed else {
             return Ok(());
         };
-        if now < until || self.probing {
+        if self.closed_at(now).is_some() || self.probing {
             return Err(why);
         }
         self.probing = true;
         Ok(())
     }
 
+    /// Why it is closed at `now`, and until when.
+    pub fn closed_at(&self, now: UnixSeconds) -> Option<(Closed, UnixSeconds)> {
+        // Nothing closes for longer than that: the clock was wrong then, or is now.
+        let longest = LONGEST_ABSENCE.saturating_add(LONGEST_ABSENCE / 4);
+        let believable = |until| now < until && now.until(until) <= longest;
+        self.closed.filter(|(_, until)| believable(*until))
+    }
+
+    /// What was last said, whether it still holds or not.
     pub fn state(&self) -> Option<(Closed, UnixSeconds)> {
         self.closed
     }
@@ -199,6 +208,14 @@ mod tests {
         };
         learn(&mut availability, &clock, word(), limits);
         assert_eq!(availability.admit(clock.now()), Err(Closed::Quota));
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_does_not_close_it_for_years() {
+        let (clock, mut availability) = (noon(), Availability::default());
+        availability.close(Closed::Failing, clock.now().plus(10 * 365 * 86_400));
+        assert_eq!(availability.closed_at(clock.now()), None);
+        assert_eq!(availability.admit(clock.now()), Ok(()));
     }
 
     #[test]

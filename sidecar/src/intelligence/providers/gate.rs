@@ -136,8 +136,8 @@ impl Gate {
 
     /// Whether a call about anything could go out now.
     pub fn is_open(&self) -> bool {
-        let closed = self.state().availability.state();
-        closed.is_none_or(|(why, until)| self.needs.clock.now() >= until || why == Closed::Key)
+        let closed = self.state().availability.closed_at(self.needs.clock.now());
+        closed.is_none_or(|(why, _)| why == Closed::Key)
     }
 
     pub fn indicator(&self, said: &StoredVerdict) -> Indicator {
@@ -182,7 +182,7 @@ impl Gate {
     pub fn status(&self) -> ProviderStatus {
         let state = self.state();
         let now = self.needs.clock.now();
-        let closed = state.availability.state().filter(|(_, until)| now < *until);
+        let closed = state.availability.closed_at(now);
         ProviderStatus {
             name: self.name.to_owned(),
             available: closed.is_none(),

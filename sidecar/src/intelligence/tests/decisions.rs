@@ -7,7 +7,7 @@ use reputation::mode::Mode;
 use reputation::{Action, Cidr, DecisionKind, Rank};
 
 use crate::intelligence::testing::{Harness, until};
-use crate::intelligence::{DecisionError, NewDecision, Removal};
+use crate::intelligence::{DecisionError, ModeError, NewDecision, Removal};
 
 const OPEN: &str = "[guard]\npermit_special = true\n";
 const HARD: &str = "[guard]\npermit_special = true\n\
@@ -243,6 +243,54 @@ async fn modes_are_in_the_manifest_and_survive_a_restart() {
     assert_eq!((left[0].mode, &left[0].route), (Mode::Monitor, &None));
     harness.intelligence.clear_modes(None).await.unwrap();
     assert!(harness.intelligence.modes().is_empty());
+}
+
+#[tokio::test]
+async fn a_ban_holds_although_whoever_gave_it_went_away_in_the_midst() {
+    let harness = Harness::start(OPEN).await;
+    harness.published(|_| true).await;
+    let ban = harness.intelligence.add_decision(ban("198.18.0.1"));
+    let left = tokio::time::timeout(Duration::ZERO, ban).await;
+    assert!(left.is_err(), "it takes longer than that");
+    harness
+        .published(|now| harness.reason(now, "198.18.0.1").is_some())
+        .await;
+}
+
+#[tokio::test]
+async fn a_reason_shows_what_it_says_wherever_it_is_read() {
+    let harness = Harness::start(OPEN).await;
+    for reason in [
+        "a\r\nx-evil: 1",
+        "\u{1b}[31m",
+        "a\u{2028}b",
+        "\u{202e}gnp.exe",
+        "\0",
+    ] {
+        let deceptive = NewDecision {
+            reason: reason.to_owned(),
+            ..ban("198.18.0.1")
+        };
+        let refused = harness.intelligence.add_decision(deceptive).await;
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, DecisionError::Text { .. }), "{reason:?}");
+    }
+}
+
+#[tokio::test]
+async fn modes_are_bounded_in_number_and_name_a_route() {
+    let harness = Harness::start("").await;
+    let set = |route: String| harness.intelligence.set_mode(Mode::Off, Some(route), None);
+    for faulty in ["", "a\nb", &"x".repeat(257)] {
+        let refused = set(faulty.to_owned()).await;
+        assert!(matches!(refused, Err(ModeError::Route)), "{faulty:?}");
+    }
+    for at in 0..256 {
+        set(format!("route-{at}")).await.unwrap();
+    }
+    set("route-0".to_owned()).await.unwrap();
+    let more = set("one more".to_owned()).await;
+    assert!(matches!(more, Err(ModeError::TooMany)));
 }
 
 #[tokio::test]

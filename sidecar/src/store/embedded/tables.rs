@@ -143,7 +143,8 @@ pub fn book(
         let mut table = write.open_table(QUOTA)?;
         let row = table.get(provider)?.map(|row| row.value());
         let count = change(used_on(day, row));
-        let last_day = row.map_or(day.0, |(last, _)| last.max(day.0));
+        let believed = row.filter(|(last, _)| is_believable(day, *last));
+        let last_day = believed.map_or(day.0, |(last, _)| last.max(day.0));
         table.insert(provider, (last_day, count))?;
         count
     };
@@ -189,9 +190,14 @@ pub fn prune_verdicts(database: &Database, before: UnixSeconds) -> Result<usize>
     Ok(pruned)
 }
 
-/// A clock that went back does not open a used-up budget again.
+/// A clock that went back a little does not open a used-up budget again; one that was wrong by more
+/// does not close it until that day comes.
+fn is_believable(today: Day, last_day: u32) -> bool {
+    last_day <= today.0.saturating_add(1)
+}
+
 fn used_on(day: Day, row: Option<(u32, u32)>) -> u32 {
-    row.filter(|(last_day, _)| day.0 <= *last_day)
+    row.filter(|(last_day, _)| day.0 <= *last_day && is_believable(day, *last_day))
         .map_or(0, |(_, used)| used)
 }
 

@@ -66,6 +66,21 @@ async fn the_directory_is_the_owners_alone() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_years_ahead_does_not_use_up_the_days_after() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(directory.path(), CREATED)
+        .await
+        .unwrap();
+    let (today, wrong) = (Day(20_000), Day(24_000));
+    store.raise_quota("p", wrong, 900).await.unwrap();
+    assert_eq!(store.quota("p", today).await.unwrap(), 0);
+    assert_eq!(store.add_quota("p", today).await.unwrap(), 1);
+    assert_eq!(store.quota("p", Day(today.0 + 1)).await.unwrap(), 0);
+    let yesterday = Day(today.0 - 1);
+    assert_eq!(store.quota("p", yesterday).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_store_in_use_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let _first = EmbeddedStore::open(directory.path(), CREATED)

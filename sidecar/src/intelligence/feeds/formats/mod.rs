@@ -92,8 +92,19 @@ impl Parsed {
         self.rows += 1;
         self.unreadable += 1;
         if self.faults.len() < FAULTS_KEPT {
+            // A line may be as long as the list; a character has at most four bytes. It reaches
+            // terminals, where control characters would do more than show.
+            let text = text.trim_ascii_start();
+            let text = text.get(..4 * FAULT_TEXT).unwrap_or(text);
             let text = String::from_utf8_lossy(text);
-            let text = text.trim().chars().take(FAULT_TEXT).collect();
+            let shown = |c: char| {
+                if c.is_control() {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            };
+            let text = text.trim().chars().take(FAULT_TEXT).map(shown).collect();
             self.faults.push(LineFault { line, text });
         }
     }
