@@ -30,7 +30,7 @@ pub fn finish(module: &[u8]) -> Result<Vec<u8>, Error> {
     if ours.is_empty() {
         return Err(Error::Finish(format!("it exports nothing named {OURS}*")));
     }
-    for id in superfluous(&module) {
+    for id in superfluous(&module, &ours) {
         module.exports.delete(id);
     }
     for (name, function) in ours {
@@ -58,9 +58,11 @@ fn entry_points(module: &Module) -> Vec<(String, FunctionId)> {
         .collect()
 }
 
-fn superfluous(module: &Module) -> Vec<ExportId> {
+/// What the host does not need, and what one of ours replaces.
+fn superfluous(module: &Module, ours: &[(String, FunctionId)]) -> Vec<ExportId> {
+    let stays = |name: &str| KEPT.contains(&name) && ours.iter().all(|(our, _)| our != name);
     let exports = module.exports.iter();
-    let others = exports.filter(|export| !KEPT.contains(&export.name.as_str()));
+    let others = exports.filter(|export| !stays(&export.name));
     others.map(|export| export.id()).collect()
 }
 
@@ -130,6 +132,19 @@ mod tests {
             "proxy_on_tick",
         ];
         assert_eq!(exports(&finish(&built).unwrap()), expected);
+    }
+
+    #[test]
+    fn ours_replaces_what_the_host_needs_if_there_are_both() {
+        let built = module(&[
+            "_initialize",
+            "proxy_abi_version_0_2_1",
+            "proxy_on_memory_allocate",
+            "portcullis_on_memory_allocate",
+        ]);
+        let finished = exports(&finish(&built).unwrap());
+        let allocators = finished.iter().filter(|name| name.contains("allocate"));
+        assert_eq!(allocators.count(), 1, "{finished:?}");
     }
 
     #[test]

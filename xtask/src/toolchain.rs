@@ -32,7 +32,7 @@ pub fn ensure() -> Result<Route, Error> {
         return Ok(Route::Rustup);
     }
     say::step("rustup could not add it, trying Debian's packages");
-    if run::apt_install(&DEBIAN_PACKAGES) {
+    if run::apt_install(&DEBIAN_PACKAGES) && install_linker() {
         return Ok(Route::Debian);
     }
     Err(Error::Missing {
@@ -52,6 +52,14 @@ impl Route {
             Self::Debian => debian_cargo(),
         }
     }
+}
+
+/// `rust-lld` is a link to the linker of one LLVM release, and the package of that name is not among the
+/// dependencies of what brings the link.
+fn install_linker() -> bool {
+    let linked = std::fs::read_link("/usr/bin/rust-lld").unwrap_or_default();
+    let package = linked.file_name().and_then(|name| name.to_str());
+    package.is_some_and(|package| run::apt_install(&[package]))
 }
 
 /// Debian ships no standard library for the target: it is built from source, against its wasi-libc.
