@@ -1,4 +1,4 @@
-//! The binding to Envoy's Wasm host, and the only file with `unsafe`.
+//! The binding to Envoy's Wasm host, and with `memory` the only place with `unsafe`.
 //!
 //! Owns our exports and the imports where the SDK would panic (any status it does not expect), allocate
 //! a path per call, or keep an entry for ever (its dispatcher's table of callouts). The exports are
@@ -7,13 +7,16 @@
 //! context is created, logged or deleted inside the VM: streams have no state here.
 #![expect(unsafe_code, reason = "this is the foreign function interface")]
 
+mod memory;
+
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
+use reputation::UnixSeconds;
 
 use crate::headers::HeaderMap;
 use crate::host::{
@@ -21,11 +24,19 @@ use crate::host::{
     MetricKind, Property, Reply, Token,
 };
 use crate::vm::Vm;
+use memory::{read_in_place, received};
 
 const OK: u32 = 0;
 const BAD_ARGUMENT: u32 = 2;
 /// The stream type of a request, for `proxy_continue_stream`.
 const HTTP_REQUEST: u32 = 0;
+/// WASI's name for the clock that never jumps.
+const MONOTONIC: u32 = 1;
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, nanos: *mut u64) -> u16;
+}
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -156,10 +167,17 @@ pub struct Envoy;
 
 impl Host for Envoy {
     fn now_micros(&self) -> u64 {
+        let mut nanos = 0;
+        // SAFETY: `nanos` is a valid place for the result.
+        let _status = unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanos) };
+        nanos / 1_000
+    }
+
+    fn unix_now(&self) -> UnixSeconds {
         let since = hostcalls::get_current_time()
             .ok()
             .and_then(|now| now.duration_since(UNIX_EPOCH).ok());
-        u64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+        UnixSeconds::from_secs(since.unwrap_or_default().as_secs())
     }
 
     fn random(&self) -> u64 {
@@ -182,17 +200,17 @@ impl Host for Envoy {
         }
     }
 
-    fn property(&self, property: Property) -> Option<Vec<u8>> {
+    fn property<R>(&self, property: Property, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let path: &[u8] = match property {
             Property::SourceAddress => b"source\0address",
             Property::RouteName => b"xds\0route_name",
             Property::PluginName => b"plugin_name",
             Property::PluginRootId => b"plugin_root_id",
         };
-        // SAFETY: `path` outlives the call; `received` hands over valid places for the result.
-        received(|value, size| unsafe {
-            proxy_get_property(path.as_ptr(), path.len(), value, size)
-        })
+        // SAFETY: `path` outlives the call; `read_in_place` hands over valid places for the result.
+        let call =
+            |value, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, size) };
+        read_in_place(call, read)
     }
 
     fn set_state(&self, name: &str, value: &str) {
@@ -209,8 +227,8 @@ impl Host for Envoy {
         HeaderMap::from_host(bytes.unwrap_or_default())
     }
 
-    fn request_header(&self, name: &str) -> Option<Vec<u8>> {
-        header(MapType::HttpRequestHeaders, name)
+    fn request_header<R>(&self, name: &str, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        header(MapType::HttpRequestHeaders, name, read)
     }
 
     fn set_request_header(&self, name: &str, value: &str) {
@@ -289,7 +307,7 @@ impl Host for Envoy {
     }
 
     fn answer_header(&self, name: &str) -> Option<Vec<u8>> {
-        header(MapType::HttpCallResponseHeaders, name)
+        header(MapType::HttpCallResponseHeaders, name, <[u8]>::to_vec)
     }
 
     fn answer_body(&self, max: usize) -> Vec<u8> {
@@ -330,30 +348,16 @@ impl Host for Envoy {
     }
 }
 
-fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
-    // SAFETY: `name` outlives the call; `received` hands over valid places for the result.
-    received(|value, size| unsafe {
+fn header<R>(map: MapType, name: &str, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    // SAFETY: `name` outlives the call; `read_in_place` hands over valid places for the result.
+    let call = |value, size| unsafe {
         proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), value, size)
-    })
+    };
+    read_in_place(call, read)
 }
 
 fn buffer(buffer: BufferType, max: usize) -> Vec<u8> {
     // SAFETY: `received` hands over valid places for the result.
     received(|value, size| unsafe { proxy_get_buffer_bytes(buffer as u32, 0, max, value, size) })
         .unwrap_or_default()
-}
-
-/// What a host call that returns bytes returned. The host takes the memory from our allocator (through
-/// `proxy_on_memory_allocate`, which makes a boxed slice), so it becomes ours.
-fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
-    let mut value: *mut u8 = null_mut();
-    let mut size: usize = 0;
-    if call(&raw mut value, &raw mut size) != OK {
-        return None;
-    }
-    if value.is_null() {
-        return Some(Vec::new());
-    }
-    // SAFETY: the host wrote a block of exactly `size` bytes that our allocator gave out for it.
-    Some(unsafe { Vec::from_raw_parts(value, size, size) })
 }

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 
 use reputation::policy::Band;
-use reputation::{Action, ClientAddress, DecisionId, UnixSeconds, Verdict};
+use reputation::{Action, ClientAddress, DecisionId, Verdict};
 
 use crate::config::Actions;
 use crate::metrics::FailureCause;
+use crate::turn::Uptime;
 use crate::verdict::{Judgement, Source};
 
 const WAYS: usize = 4;
@@ -143,7 +144,7 @@ impl Cache {
         address: ClientAddress,
         prefix_len: u8,
         generation: u32,
-        now: UnixSeconds,
+        now: Uptime,
     ) -> Option<Known> {
         self.get(Key::exact(address), generation, now).or_else(|| {
             let prefix = Key::prefix(address, prefix_len)?;
@@ -151,7 +152,7 @@ impl Cache {
         })
     }
 
-    fn get(&self, key: Key, generation: u32, now: UnixSeconds) -> Option<Known> {
+    fn get(&self, key: Key, generation: u32, now: Uptime) -> Option<Known> {
         let set = self.places.get(self.index(key))?;
         let place = set.iter().find(|place| place.key == key)?;
         place
@@ -159,13 +160,7 @@ impl Cache {
             .filter(|_| place.generation == generation && now.0 < place.expires)
     }
 
-    pub fn keep(
-        &mut self,
-        key: Key,
-        verdict: &Verdict,
-        generation: u32,
-        now: UnixSeconds,
-    ) -> Compact {
+    pub fn keep(&mut self, key: Key, verdict: &Verdict, generation: u32, now: Uptime) -> Compact {
         let longest = if verdict.provisional {
             Verdict::PROVISIONAL_TTL_S
         } else {
@@ -191,7 +186,7 @@ impl Cache {
         key: Key,
         cause: FailureCause,
         generation: u32,
-        now: UnixSeconds,
+        now: Uptime,
         random: u64,
     ) {
         let expires = now.plus(if random.is_multiple_of(2) { 1 } else { 2 });
@@ -212,14 +207,7 @@ impl Cache {
         }
     }
 
-    fn put(
-        &mut self,
-        key: Key,
-        known: Known,
-        generation: u32,
-        now: UnixSeconds,
-        expires: UnixSeconds,
-    ) {
+    fn put(&mut self, key: Key, known: Known, generation: u32, now: Uptime, expires: Uptime) {
         let index = self.index(key);
         let Some(set) = self.places.get_mut(index) else {
             return;
@@ -249,7 +237,7 @@ impl Cache {
 impl Place {
     /// What is least worth keeping goes first: what no longer holds, then what says nothing bad, then
     /// what ends soonest. So a flood of clean addresses does not wash out the bad ones.
-    fn worth(&self, generation: u32, now: UnixSeconds) -> (u8, u32) {
+    fn worth(&self, generation: u32, now: Uptime) -> (u8, u32) {
         let holds = self.generation == generation && now.0 < self.expires;
         let class = match self.known {
             Some(Known::Verdict(compact)) if holds && compact.band != Band::Clean => 2,
@@ -283,9 +271,14 @@ impl Reasons {
     }
 }
 
-/// A reason as it may stand in a header: visible ASCII, of bounded length.
+/// A reason as it may stand in a header.
 pub fn visible(text: &str) -> String {
-    let kept = text.chars().take(MAX_REASON_BYTES);
+    printable(text, MAX_REASON_BYTES)
+}
+
+/// Foreign text as it may stand in a header or a line of a log: visible ASCII, of bounded length.
+pub fn printable(text: &str, most: usize) -> String {
+    let kept = text.chars().take(most);
     kept.map(|c| {
         if c.is_ascii_graphic() || c == ' ' {
             c
@@ -301,7 +294,7 @@ mod tests {
     use super::*;
     use crate::testing::{clean_verdict, deny_verdict, ip};
 
-    const NOW: UnixSeconds = UnixSeconds(1_000);
+    const NOW: Uptime = Uptime(1_000);
     const ACTIONS: Actions = Actions {
         suspicious: Action::Tag,
         malicious: Action::Deny,
@@ -311,7 +304,7 @@ mod tests {
         Cache::new(64, 3)
     }
 
-    fn action(cache: &Cache, address: &str, now: UnixSeconds) -> Option<Action> {
+    fn action(cache: &Cache, address: &str, now: Uptime) -> Option<Action> {
         match cache.find(ip(address), 64, 1, now)? {
             Known::Verdict(compact) => {
                 Some(cache.judgement(compact, &ACTIONS, Source::Cache).action)

@@ -25,11 +25,12 @@ pub struct AllowList {
 
 /// The client's address, if Envoy has one: a Unix socket's peer has none.
 pub fn address<H: Host>(host: &H, from: ClientIp) -> Option<ClientAddress> {
-    let bytes = match from {
-        ClientIp::SourceAddress => host.property(Property::SourceAddress),
-        ClientIp::ExternalAddressHeader => host.request_header("x-envoy-external-address"),
-    };
-    ClientAddress::parse_peer(&bytes?)
+    let parse = ClientAddress::parse_peer;
+    match from {
+        ClientIp::SourceAddress => host.property(Property::SourceAddress, parse),
+        ClientIp::ExternalAddressHeader => host.request_header("x-envoy-external-address", parse),
+    }
+    .flatten()
 }
 
 impl AddressKind {

@@ -3,6 +3,7 @@
 //! The real host is `abi::Envoy`; tests have one of their own. No call of this trait panics or traps,
 //! whatever the host answers: a stream that is gone or a missing value is an ordinary result.
 
+use reputation::UnixSeconds;
 use thiserror::Error;
 
 use crate::headers::HeaderMap;
@@ -95,8 +96,11 @@ pub struct AnswerSize {
 }
 
 pub trait Host {
-    /// Microseconds since 1970. One host call: the request path uses the tick's time instead.
+    /// Microseconds on a clock that never jumps and that all VMs of the process share: for everything
+    /// that lasts. One host call: the request path uses the tick's time instead.
     fn now_micros(&self) -> u64;
+    /// The time of day, which may jump: only for points in time that came from outside.
+    fn unix_now(&self) -> UnixSeconds;
     /// A number no other VM is likely to draw.
     fn random(&self) -> u64;
 
@@ -105,11 +109,13 @@ pub trait Host {
 
     /// Makes `context` the one that the following calls are about, until the callback ends.
     fn enter(&self, context: ContextId) -> Result<(), Gone>;
-    fn property(&self, property: Property) -> Option<Vec<u8>>;
+    /// Reads a property in place, if it has a value. `read` must not call the host.
+    fn property<R>(&self, property: Property, read: impl FnOnce(&[u8]) -> R) -> Option<R>;
     /// Sets the stream's filter state `wasm.<name>`, for the access log and other filters.
     fn set_state(&self, name: &str, value: &str);
     fn request_headers(&self) -> HeaderMap;
-    fn request_header(&self, name: &str) -> Option<Vec<u8>>;
+    /// Reads the first value of a header in place. `read` must not call the host.
+    fn request_header<R>(&self, name: &str, read: impl FnOnce(&[u8]) -> R) -> Option<R>;
     fn set_request_header(&self, name: &str, value: &str);
     fn remove_request_header(&self, name: &str);
     /// Lets the held request go on. Nothing of it may be touched afterwards.

@@ -19,6 +19,8 @@
 #[cfg(target_arch = "wasm32")]
 mod abi;
 mod act;
+#[cfg(test)]
+mod allocations;
 mod breaker;
 mod cache;
 mod client;

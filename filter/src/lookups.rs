@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use reputation::{ClientAddress, UnixSeconds, Verdict};
+use reputation::{ClientAddress, Verdict};
 
 use crate::breaker::Breaker;
 use crate::cache::Key;
@@ -292,13 +292,14 @@ fn dispatch<H: Host>(
 ) -> Option<Token> {
     // Of a held request's time the way there and back is left.
     let wait_ms = hold_ms.map_or(PASS_WAIT_MS, |ms| (ms * 4 / 5).max(1));
-    let request = host.request_headers();
+    let id = |value: &[u8]| request_id(value).map(str::to_owned);
+    let request_id = host.request_header("x-request-id", id).flatten();
     let prefix = config.ipv6_prefix;
     let call = Call {
         cluster: &config.sidecar.cluster,
         authority: &config.sidecar.authority,
         path: &format!("/v1/verdict/{address}?wait_ms={wait_ms}&prefix={prefix}"),
-        request_id: request_id(&request),
+        request_id: request_id.as_deref(),
         timeout_ms: timeout_ms(hold_ms),
     };
     match host.call(&call) {
@@ -347,7 +348,7 @@ pub fn remember<H: Host>(
     ipv6_prefix: u8,
     answered: &Answered,
 ) -> Option<crate::cache::Compact> {
-    let now: UnixSeconds = turn.now;
+    let now = turn.uptime;
     match &answered.result {
         Ok(verdict) => {
             let key = Key::of_verdict(answered.address, ipv6_prefix, verdict);

@@ -7,6 +7,11 @@ use reputation::mode::ModeOverride;
 use crate::config::{Config, Policy};
 use crate::host::{Host, Property};
 
+/// More of the operator's modes than this are not looked at, nor longer names of routes: each is compared
+/// with every request's route.
+const MAX_OVERRIDES: usize = 64;
+const MAX_ROUTE_BYTES: usize = 256;
+
 /// The operator's modes, and what follows from them for requests whose route does not matter.
 #[derive(Debug, Default)]
 pub struct Modes {
@@ -24,7 +29,23 @@ impl Modes {
         self.everywhere = Some(self.loosen(config.base, None, now));
     }
 
-    pub fn replace(&mut self, overrides: Vec<ModeOverride>) {
+    /// Takes over the operator's modes. Those without a route come first, because they are the kill
+    /// switch.
+    pub fn replace(&mut self, mut overrides: Vec<ModeOverride>) {
+        let count = overrides.len();
+        overrides.sort_by_key(|mode| mode.route.is_some());
+        overrides.retain(|mode| {
+            let route = mode.route.as_ref();
+            route.is_none_or(|route| route.len() <= MAX_ROUTE_BYTES)
+        });
+        overrides.truncate(MAX_OVERRIDES);
+        let ignored = count.saturating_sub(overrides.len());
+        if ignored > 0 {
+            log::warn!(
+                "portcullis: {ignored} of {count} modes are ignored: at most {MAX_OVERRIDES}, with \
+                 routes of at most {MAX_ROUTE_BYTES} bytes, are looked at"
+            );
+        }
         self.overrides = overrides;
     }
 
@@ -33,9 +54,10 @@ impl Modes {
         match self.everywhere {
             Some(policy) if !self.by_route => policy,
             _ => {
-                let route = host.property(Property::RouteName).unwrap_or_default();
-                let route = std::str::from_utf8(&route).ok();
-                self.loosen(config.policy(route), route, now)
+                let policy = |route: Option<&str>| self.loosen(config.policy(route), route, now);
+                let of_name = |name: &[u8]| policy(std::str::from_utf8(name).ok());
+                let routed = host.property(Property::RouteName, of_name);
+                routed.unwrap_or_else(|| policy(None))
             }
         }
     }
@@ -97,6 +119,20 @@ mod tests {
             mode(&enforce, &timed, "shop-eu", NOW.plus(10)),
             Mode::Enforce
         );
+    }
+
+    #[test]
+    fn too_many_modes_and_too_long_routes_are_ignored_but_the_kill_switch_is_not() {
+        let enforce = config(r#"{"mode":"enforce"}"#);
+        let route = |n: usize| over(Mode::Monitor, Some(&format!("{n}-*")), None);
+        let mut many: Vec<_> = (0..10_000).map(route).collect();
+        many.push(over(Mode::Monitor, Some(&"*".repeat(1 << 20)), None));
+        assert_eq!(mode(&enforce, &many, "other", NOW), Mode::Enforce);
+        let mut modes = Modes::default();
+        modes.replace(many.clone());
+        assert_eq!(modes.overrides.len(), MAX_OVERRIDES);
+        many.push(over(Mode::Off, None, None));
+        assert_eq!(mode(&enforce, &many, "other", NOW), Mode::Off);
     }
 
     #[test]

@@ -44,9 +44,11 @@ impl Readiness {
 
 /// Whether the current request asks for the readiness path.
 pub fn is_asked<H: Host>(host: &H, ready_path: &str) -> bool {
-    let asked = host.request_header(":path").unwrap_or_default();
-    let rest = asked.strip_prefix(ready_path.as_bytes());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"?"))
+    let is_it = |asked: &[u8]| {
+        let rest = asked.strip_prefix(ready_path.as_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"?"))
+    };
+    host.request_header(":path", is_it).unwrap_or(false)
 }
 
 pub fn answer<H: Host>(host: &H, readiness: Readiness, snapshot: Option<String>) {

@@ -125,7 +125,7 @@ fn known<'a, H: Host>(
     generation: u32,
     turn: &Turn<'_, H>,
 ) -> Option<Result<Judgement<'a>, FailureCause>> {
-    let known = cache.find(address, config.ipv6_prefix, generation, turn.now)?;
+    let known = cache.find(address, config.ipv6_prefix, generation, turn.uptime)?;
     Some(match known {
         Known::Verdict(compact) => Ok(cache.judgement(compact, &config.actions, Source::Cache)),
         Known::Failed(cause) => Err(cause),
@@ -158,7 +158,7 @@ fn remember_failure<H: Host>(
         let random = turn.random.draw();
         plugin
             .cache
-            .keep_failure(key, cause, generation, turn.now, random);
+            .keep_failure(key, cause, generation, turn.uptime, random);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
-use reputation::{Action, Band, Cidr, ClientAddress, Rank, Verdict};
+use reputation::{Action, Band, Cidr, ClientAddress, Rank, UnixSeconds, Verdict};
 
 use crate::config::{Checked, Config};
 use crate::headers::HeaderMap;
@@ -15,6 +15,8 @@ use crate::host::{
 #[derive(Default)]
 pub struct MockHost {
     pub micros: Cell<u64>,
+    /// How far somebody has set the time of day, in seconds.
+    pub set_clock: Cell<i64>,
     pub configuration: RefCell<Vec<u8>>,
     properties: RefCell<HashMap<Property, Vec<u8>>>,
     property_reads: Cell<usize>,
@@ -84,8 +86,7 @@ impl MockHost {
     }
 
     pub fn header(&self, name: &str) -> Option<String> {
-        let value = self.request_header(name)?;
-        Some(String::from_utf8_lossy(&value).into_owned())
+        self.request_header(name, |value| String::from_utf8_lossy(value).into_owned())
     }
 
     pub fn clear_headers(&self) {
@@ -137,6 +138,11 @@ impl Host for MockHost {
         self.micros.get()
     }
 
+    fn unix_now(&self) -> UnixSeconds {
+        let seconds = self.micros.get() / 1_000_000;
+        UnixSeconds::from_secs(seconds.saturating_add_signed(self.set_clock.get()))
+    }
+
     fn random(&self) -> u64 {
         self.random.set(self.random.get() + 1);
         self.random.get()
@@ -158,9 +164,10 @@ impl Host for MockHost {
         Ok(())
     }
 
-    fn property(&self, property: Property) -> Option<Vec<u8>> {
+    fn property<R>(&self, property: Property, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.property_reads.set(self.property_reads.get() + 1);
-        self.properties.borrow().get(&property).cloned()
+        let properties = self.properties.borrow();
+        properties.get(&property).map(|value| read(value))
     }
 
     fn set_state(&self, name: &str, value: &str) {
@@ -185,10 +192,10 @@ impl Host for MockHost {
         HeaderMap::from_host(bytes)
     }
 
-    fn request_header(&self, name: &str) -> Option<Vec<u8>> {
+    fn request_header<R>(&self, name: &str, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let headers = self.headers.borrow();
         let found = headers.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.clone())
+        found.map(|(_, value)| read(value))
     }
 
     fn set_request_header(&self, name: &str, value: &str) {

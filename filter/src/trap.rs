@@ -51,7 +51,9 @@ impl TrapConfig {
         }
         let now = match self.after {
             Some(after) => count(host, callback.key()) == after,
-            None if callback == Callback::RequestHeaders => host.request_header("x-trap").is_some(),
+            None if callback == Callback::RequestHeaders => {
+                host.request_header("x-trap", |_| ()).is_some()
+            }
             None => true,
         };
         if now {

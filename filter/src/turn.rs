@@ -9,8 +9,24 @@ pub struct Turn<'a, H: Host> {
     pub host: &'a H,
     pub metrics: &'a mut Metrics,
     pub random: &'a mut Random,
-    /// The time of the last tick: good to a tenth of a second, and free.
+    /// The time of day at the last tick: good to a tenth of a second, and free.
     pub now: UnixSeconds,
+    /// The same moment on the clock that never jumps.
+    pub uptime: Uptime,
+}
+
+/// Whole seconds on the clock that never jumps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Uptime(pub u32);
+
+impl Uptime {
+    pub fn of_micros(micros: u64) -> Self {
+        Self(u32::try_from(micros / 1_000_000).unwrap_or(u32::MAX))
+    }
+
+    pub fn plus(self, seconds: u32) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
 }
 
 /// Jitter, nothing secret: xorshift, seeded per VM.
@@ -28,8 +44,4 @@ impl Random {
         self.0 ^= self.0 << 17;
         self.0
     }
-}
-
-pub fn seconds(micros: u64) -> UnixSeconds {
-    UnixSeconds::from_secs(micros / 1_000_000)
 }

@@ -11,7 +11,7 @@ use crate::host::{AnswerSize, ContextId, Flow, Host, Property, Token};
 use crate::metrics::Metrics;
 use crate::plugin::Plugin;
 use crate::request;
-use crate::turn::{Random, Turn, seconds};
+use crate::turn::{Random, Turn, Uptime};
 
 /// A root that missed this many ticks of others is gone, and what it had goes with it.
 const TICKS_TO_GONE: u32 = 3_000;
@@ -24,6 +24,7 @@ pub struct Vm {
     metrics: Metrics,
     random: Random,
     now: UnixSeconds,
+    uptime: Uptime,
     started_micros: u64,
 }
 
@@ -54,17 +55,17 @@ impl Vm {
             metrics: Metrics::new(),
             random: Random::new(seed),
             now: UnixSeconds(0),
+            uptime: Uptime::default(),
             started_micros: 0,
         }
     }
 
     /// The VM has started; with each later plugin it is told so again.
     pub fn on_start<H: Host>(&mut self, host: &H) -> bool {
-        let now = host.now_micros();
+        let now = self.look_at_the_clocks(host);
         if self.started_micros == 0 {
             self.started_micros = now;
         }
-        self.now = seconds(now);
         true
     }
 
@@ -91,8 +92,7 @@ impl Vm {
     }
 
     pub fn on_tick<H: Host>(&mut self, host: &H, root: ContextId) {
-        let now = host.now_micros();
-        self.now = seconds(now);
+        let now = self.look_at_the_clocks(host);
         self.miss_a_tick(root);
         let (seats, mut turn) = self.parts(host);
         let seat = seats.iter_mut().find(|seat| seat.has(root));
@@ -124,8 +124,8 @@ impl Vm {
 
     fn install<H: Host>(&mut self, host: &H, id: ContextId, config: Config) {
         let identity = Identity {
-            name: host.property(Property::PluginName).unwrap_or_default(),
-            root_id: host.property(Property::PluginRootId).unwrap_or_default(),
+            name: read(host, Property::PluginName),
+            root_id: read(host, Property::PluginRootId),
         };
         let started_micros = self.started_micros;
         let (seats, mut turn) = self.parts(host);
@@ -177,8 +177,17 @@ impl Vm {
             metrics: &mut self.metrics,
             random: &mut self.random,
             now: self.now,
+            uptime: self.uptime,
         };
         (&mut self.seats, turn)
+    }
+
+    /// Gives the exact time on the clock that never jumps.
+    fn look_at_the_clocks<H: Host>(&mut self, host: &H) -> u64 {
+        let now = host.now_micros();
+        self.now = host.unix_now();
+        self.uptime = Uptime::of_micros(now);
+        now
     }
 }
 
@@ -220,11 +229,11 @@ fn serving<'a, H: Host>(host: &H, seats: &'a mut [Seat]) -> Option<&'a mut Plugi
     if let [only] = seats {
         return Some(&mut only.plugin);
     }
-    let name = host.property(Property::PluginName).unwrap_or_default();
+    let name = read(host, Property::PluginName);
     let mut named = seats.iter().filter(|seat| seat.identity.name == name);
     let one_of_many = named.next().is_some() && named.next().is_some();
     let root_id = match one_of_many {
-        true => host.property(Property::PluginRootId),
+        true => Some(read(host, Property::PluginRootId)),
         false => None,
     };
     seats
@@ -236,6 +245,10 @@ fn serving<'a, H: Host>(host: &H, seats: &'a mut [Seat]) -> Option<&'a mut Plugi
                 .is_none_or(|id| seat.identity.root_id == *id)
         })
         .map(|seat| &mut seat.plugin)
+}
+
+fn read<H: Host>(host: &H, property: Property) -> Vec<u8> {
+    host.property(property, <[u8]>::to_vec).unwrap_or_default()
 }
 
 #[cfg(test)]

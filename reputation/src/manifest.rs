@@ -82,12 +82,18 @@ impl Manifest {
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = serde_json::from_slice(bytes)
             .map_err(|error| ManifestError::Malformed(error.to_string()))?;
-        if manifest.wire != WIRE_VERSION {
-            return Err(ManifestError::Wire(manifest.wire));
-        }
-        manifest.base.check("the base")?;
-        manifest.overlay.check("the overlay")?;
+        manifest.check()?;
         Ok(manifest)
+    }
+
+    /// Whether its numbers fit each other and are within bounds. For one that was not read by
+    /// [`Self::parse`].
+    pub fn check(&self) -> Result<(), ManifestError> {
+        if self.wire != WIRE_VERSION {
+            return Err(ManifestError::Wire(self.wire));
+        }
+        self.base.check("the base")?;
+        self.overlay.check("the overlay")
     }
 }
 

@@ -5,6 +5,7 @@ use crate::headers::HeaderMap;
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/problem+json";
+const MAX_CONTENT_TYPE: usize = 128;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,12 @@ pub enum Kind<'a> {
 
 impl<'a> Kind<'a> {
     pub fn of(request: &'a HeaderMap) -> Self {
+        // It is said back to a gRPC-Web client: what is longer is none.
         let content_type = request.text("content-type").unwrap_or_default();
+        let content_type = match content_type.len() <= MAX_CONTENT_TYPE {
+            true => content_type,
+            false => "",
+        };
         if let Some(rest) = content_type.strip_prefix("application/grpc") {
             if rest.starts_with("-web") {
                 return Self::GrpcWeb { content_type };

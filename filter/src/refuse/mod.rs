@@ -34,7 +34,8 @@ pub struct Templates {
 pub fn send<H: Host>(host: &H, deny: &Deny, refusal: Refusal) {
     let request = host.request_headers();
     let kind = Kind::of(&request);
-    let request_id = request_id(&request).unwrap_or_default();
+    let request_id = request.get("x-request-id").and_then(request_id);
+    let request_id = request_id.unwrap_or_default();
     let decision_id = match refusal {
         Refusal::Denied(id) => id.to_string(),
         Refusal::Unavailable => String::new(),
@@ -59,11 +60,11 @@ pub fn send<H: Host>(host: &H, deny: &Deny, refusal: Refusal) {
     deliver(host, kind, &page, &headers, &deny.templates);
 }
 
-/// The id under which Envoy and the client know this request, if it is fit to be repeated.
-pub fn request_id(request: &HeaderMap) -> Option<&str> {
-    let id = request.text("x-request-id")?;
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    ((1..=128).contains(&id.len()) && id.bytes().all(fits)).then_some(id)
+/// The id under which Envoy and the client know a request, if the header's value is fit to be repeated.
+pub fn request_id(value: &[u8]) -> Option<&str> {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let fit = (1..=128).contains(&value.len()) && value.iter().all(fits);
+    std::str::from_utf8(value).ok().filter(|_| fit)
 }
 
 fn deliver<H: Host>(

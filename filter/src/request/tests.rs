@@ -3,11 +3,12 @@ use reputation::set::{Basis, Class, Decided, Image, ImageBuilder, Kind, Meta};
 use reputation::{Action, Band, DecisionId, Rank, UnixSeconds, Verdict};
 
 use super::*;
+use crate::allocations;
 use crate::host::{AnswerSize, CallError, Property, Token};
 use crate::metrics::Metrics;
 use crate::snapshot::Incoming;
 use crate::testing::{MockHost, clean_verdict, config, deny_verdict};
-use crate::turn::Random;
+use crate::turn::{Random, Uptime};
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 const ENFORCE: &str = r#"{"mode":"enforce"}"#;
@@ -38,6 +39,7 @@ impl Stage {
             metrics: &mut metrics,
             random: &mut random,
             now: NOW,
+            uptime: Uptime(NOW.0),
         };
         let plugin = Plugin::new(&mut turn, config(json), host.micros.get());
         Self {
@@ -55,6 +57,7 @@ impl Stage {
             metrics: &mut self.metrics,
             random: &mut self.random,
             now: self.now,
+            uptime: Uptime(self.now.0),
         };
         work(&mut turn, &mut self.plugin)
     }
@@ -194,6 +197,38 @@ fn a_known_address_costs_one_host_call_that_returns_bytes_and_no_clock() {
     stage.request("8.8.8.8");
     assert_eq!(stage.host.property_reads(), 1);
     assert!(stage.host.calls().is_empty());
+}
+
+#[test]
+fn a_known_clean_client_costs_no_allocation_and_one_host_call() {
+    let mut unlisted = Stage::new(ENFORCE);
+    unlisted.load(&[], &[], 1, false);
+    let mut cached = Stage::new(ENFORCE);
+    cached.load(&[], &[], 1, true);
+    cached.request("8.8.8.8");
+    let token = cached.asked();
+    cached.answer_with(token, &clean_verdict("8.8.8.8/32"));
+    let mut allowed = Stage::new(r#"{"mode":"enforce","allow":["8.0.0.0/8"]}"#);
+    allowed.host.put_header(":path", b"/");
+    let mut routed = Stage::new(r#"{"mode":"enforce","routes":{"shop*":{"mode":"monitor"}}}"#);
+    routed.load(&[], &[], 1, false);
+    routed.host.set_property(Property::RouteName, b"shop-eu");
+    for (stage, host_calls, what) in [
+        (&mut unlisted, 1, "unlisted"),
+        (&mut cached, 1, "cached"),
+        (&mut allowed, 1, "allowed"),
+        (&mut routed, 2, "with routes"),
+    ] {
+        stage.request("8.8.8.8");
+        let before = stage.host.property_reads();
+        let taken = allocations::during(|| {
+            let flow = stage.turn(|turn, plugin| on_request(turn, plugin, ContextId(1)));
+            assert_eq!(flow, Flow::Continue);
+        });
+        assert_eq!(taken, 0, "{what}");
+        assert_eq!(stage.host.property_reads() - before, host_calls, "{what}");
+        assert!(stage.host.calls().is_empty(), "{what}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::record::{self, Record};
 use super::{Mismatch, Snapshot, trying};
 use crate::host::Host;
 use crate::metrics::Refusal;
-use crate::turn::{Turn, seconds};
+use crate::turn::Turn;
 
 /// What a tick may do: one part of the base, or a few of the overlay, which is short and urgent.
 const EFFORT_PER_TICK: u32 = 8;
@@ -121,7 +121,7 @@ impl Loader {
     ) -> Option<Box<Load>> {
         let current = record::read(turn.host, &place.keys.current)?;
         let version = current.version();
-        if !self.wants(turn, place, snapshot, &current) {
+        if !self.wants(turn, snapshot, &current) {
             return None;
         }
         if !is_tried(turn.host, place, version) {
@@ -136,7 +136,7 @@ impl Loader {
             });
         }
         let previous = record::read(turn.host, &place.keys.previous)?;
-        let loadable = self.wants(turn, place, snapshot, &previous)
+        let loadable = self.wants(turn, snapshot, &previous)
             && !is_tried(turn.host, place, previous.version());
         loadable.then(|| Load::begin(previous, snapshot))
     }
@@ -144,7 +144,6 @@ impl Loader {
     fn wants<H: Host>(
         &mut self,
         turn: &mut Turn<'_, H>,
-        place: Place<'_>,
         snapshot: &Snapshot,
         record: &Record,
     ) -> bool {
@@ -157,7 +156,7 @@ impl Loader {
             self.refuse(turn, version, Refusal::Older, message);
             return false;
         }
-        if record.manifest.valid_until <= seconds(place.now_micros) {
+        if record.manifest.valid_until <= turn.now {
             let message = "it is past its valid_until".to_owned();
             self.refuse(turn, version, Refusal::Expired, message);
             return false;

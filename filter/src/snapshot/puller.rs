@@ -4,15 +4,17 @@
 
 use std::collections::VecDeque;
 
+use reputation::UnixSeconds;
 use reputation::digest::Digest;
 use reputation::manifest::{MAX_PART_BYTES, Manifest, ManifestError};
 
 use super::keys::{Keys, Layer, Slot};
 use super::record::{self, Record};
+use crate::cache::printable;
 use crate::config::Sidecar;
 use crate::host::{AnswerSize, Call, Host, Token};
 use crate::metrics::Refusal;
-use crate::turn::{Turn, seconds};
+use crate::turn::Turn;
 
 const WAIT_S: u32 = 25;
 const POLL_TIMEOUT_MS: u32 = 30_000;
@@ -20,6 +22,10 @@ const PART_TIMEOUT_MS: u32 = 5_000;
 /// A callout that was lost with its root is given up after this.
 const LOST_MICROS: u64 = 35_000_000;
 const MAX_MANIFEST_BYTES: usize = 512 * 1024;
+/// How far an epoch, which is a creation time, may lie in the future: after one beyond all clocks nothing
+/// newer could ever come.
+const EPOCH_SKEW_S: u64 = 2 * 86_400;
+const MAX_MESSAGE: usize = 300;
 const FIRST_PAUSE_MICROS: u64 = 100_000;
 const LONGEST_PAUSE_MICROS: u64 = 5_000_000;
 
@@ -162,7 +168,7 @@ impl Puller {
             Fault::Refused(cause, format!("the manifest was refused: {error}"))
         })?;
         let current = record::read(turn.host, &place.keys.current);
-        check(&manifest, current.as_ref(), place.now_micros)?;
+        check(&manifest, current.as_ref(), turn.now)?;
         // The operator's modes hold at once, whatever becomes of the images: they are the kill switch.
         let modes = serde_json::to_vec(&manifest.modes).unwrap_or_default();
         let _written = turn.host.set_shared(&place.keys.modes, &modes, None);
@@ -180,6 +186,8 @@ impl Puller {
                 message
             }
         };
+        // It may quote what the sidecar sent.
+        let message = printable(&message, MAX_MESSAGE);
         if self.logged.as_ref() != Some(&message) {
             log::warn!(
                 "portcullis: {message} (cluster {})",
@@ -196,7 +204,7 @@ impl Puller {
     }
 }
 
-fn check(manifest: &Manifest, current: Option<&Record>, now_micros: u64) -> Result<(), Fault> {
+fn check(manifest: &Manifest, current: Option<&Record>, now: UnixSeconds) -> Result<(), Fault> {
     let version = manifest.version;
     if let Some(current) = current.map(Record::version)
         && version <= current
@@ -204,7 +212,11 @@ fn check(manifest: &Manifest, current: Option<&Record>, now_micros: u64) -> Resu
         let message = format!("snapshot {version} was refused: {current} is already here");
         return Err(Fault::Refused(Refusal::Older, message));
     }
-    if manifest.valid_until <= seconds(now_micros) {
+    if version.epoch > u64::from(now.0).saturating_add(EPOCH_SKEW_S) {
+        let message = format!("snapshot {version} was refused: its epoch lies in the future");
+        return Err(Fault::Refused(Refusal::Malformed, message));
+    }
+    if manifest.valid_until <= now {
         let message = format!("snapshot {version} was refused: it is past its valid_until");
         return Err(Fault::Refused(Refusal::Expired, message));
     }

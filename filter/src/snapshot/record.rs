@@ -34,10 +34,12 @@ impl Record {
     }
 }
 
-/// Reads the record under `key`. What is not one counts as absent.
+/// Reads the record under `key`. What is not one counts as absent: other plugins may write here too, and
+/// a length beyond all bounds would be memory that we ask for.
 pub fn read<H: Host>(host: &H, key: &str) -> Option<Record> {
     let (bytes, _) = host.shared(key)?;
-    serde_json::from_slice(&bytes).ok()
+    let record: Record = serde_json::from_slice(&bytes).ok()?;
+    record.manifest.check().is_ok().then_some(record)
 }
 
 pub fn write<H: Host>(host: &H, key: &str, record: &Record) {

@@ -14,10 +14,12 @@ use crate::host::{AnswerSize, Host};
 use crate::metrics::Metrics;
 use crate::plugin::Plugin;
 use crate::testing::{Made, MockHost, config, ip};
-use crate::turn::{Random, Turn, seconds};
+use crate::turn::{Random, Turn, Uptime};
 
 const START: u64 = 1_800_000_000_000_000;
 const TICK: u64 = 100_000;
+const SECOND: u64 = 1_000_000;
+const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
 /// The sidecar: a manifest and the parts it speaks of.
 #[derive(Default)]
@@ -47,8 +49,8 @@ fn meta(kind: Kind, version: SnapshotVersion) -> Meta {
     Meta {
         kind,
         version,
-        built_at: seconds(START),
-        valid_until: seconds(START).plus(1_000),
+        built_at: NOW,
+        valid_until: NOW.plus(1_000),
     }
 }
 
@@ -86,8 +88,8 @@ impl Sidecar {
             generation: 1,
             base: base_ref,
             overlay: ImageRef::of(&overlay),
-            built_at: seconds(START),
-            valid_until: seconds(START).plus(1_000),
+            built_at: NOW,
+            valid_until: NOW.plus(1_000),
             lookups: false,
             modes: Vec::new(),
         };
@@ -142,7 +144,8 @@ impl World {
             host: &self.host,
             metrics: &mut metrics,
             random: &mut random,
-            now: seconds(now),
+            now: UnixSeconds::from_secs(now / SECOND),
+            uptime: Uptime::of_micros(now),
         };
         let plugin = Plugin::new(&mut turn, config(r#"{"mode":"enforce"}"#), now);
         Worker {
@@ -206,7 +209,8 @@ impl Worker {
             host,
             metrics: &mut self.metrics,
             random: &mut self.random,
-            now: seconds(host.now_micros()),
+            now: host.unix_now(),
+            uptime: Uptime::of_micros(host.now_micros()),
         };
         work(&mut turn, &mut self.plugin)
     }
@@ -218,7 +222,7 @@ impl Worker {
 
     fn lists(&self, address: &str) -> bool {
         let snapshot = &self.plugin.snapshot;
-        let now = seconds(START);
+        let now = NOW;
         reputation::lookup::find(snapshot.base(), snapshot.overlay(), ip(address), now).is_some()
     }
 }
@@ -372,13 +376,48 @@ fn faulty_manifests_are_refused_with_their_cause() {
     spoiled("digest", &|manifest| {
         manifest.overlay.digest = Digest::of(b"x")
     });
-    spoiled("expired", &|manifest| manifest.valid_until = seconds(START));
+    spoiled("expired", &|manifest| manifest.valid_until = NOW);
+    spoiled("malformed", &|manifest| manifest.version.epoch = u64::MAX);
     let mut world = World::new();
     world.sidecar.manifest = b"<html>\xff".to_vec();
     let mut a = world.worker(1);
     world.run(&mut [&mut a], 5);
     assert_eq!(a.version(), None);
     assert!(world.refused("malformed") > 0);
+}
+
+#[test]
+fn what_others_write_into_shared_memory_costs_neither_memory_nor_the_snapshot() {
+    let mut world = World::new();
+    let manifest = world
+        .sidecar
+        .publish(version(1), &[], &cidrs(&["192.0.2.1"]));
+    let mut a = world.worker(1);
+    world.run(&mut [&mut a], 5);
+    let keys = world.keys();
+    let mut huge = record::Record {
+        manifest,
+        base: keys::Slot::B,
+        overlay: keys::Slot::B,
+    };
+    huge.manifest.version = version(u64::MAX);
+    huge.manifest.base.length = usize::MAX;
+    huge.manifest.base.digest = Digest::of(b"another");
+    for key in [&keys.current, &keys.previous] {
+        record::write(&world.host, key, &huge);
+    }
+    for key in [&keys.modes, &keys.lease, &keys.trying, &keys.fleet] {
+        world.host.set_shared(key, &[0xff; 999], None).unwrap();
+    }
+    world.host.set_shared(&keys.signal, b"?", None).unwrap();
+    world.run(&mut [&mut a], 5);
+    assert_eq!(a.version(), Some(1));
+    assert!(a.lists("192.0.2.1"));
+    world
+        .sidecar
+        .publish(version(2), &[], &cidrs(&["192.0.2.2"]));
+    world.run(&mut [&mut a], 50);
+    assert_eq!(a.version(), Some(2), "the fetch goes on");
 }
 
 #[test]
@@ -433,9 +472,7 @@ fn the_operators_modes_hold_at_once_even_if_the_snapshot_does_not() {
     for worker in [&a, &b] {
         assert_eq!(worker.version(), Some(1));
         let plugin = &worker.plugin;
-        let policy = plugin
-            .modes
-            .policy(&world.host, &plugin.config, seconds(START));
+        let policy = plugin.modes.policy(&world.host, &plugin.config, NOW);
         assert_eq!(policy.mode, Mode::Off);
     }
 }
@@ -553,7 +590,7 @@ fn the_gauges_say_what_the_slowest_vm_has() {
     let gauge = |name: &str| world.host.metric(name);
     assert_eq!(gauge("portcullis_vms"), 2);
     assert_eq!(gauge("portcullis_snapshot_version_min"), 1);
-    let built = u64::from(seconds(START).0);
+    let built = u64::from(NOW.0);
     assert_eq!(gauge("portcullis_snapshot_built_timestamp_seconds"), built);
 }
 

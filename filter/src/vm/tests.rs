@@ -1,5 +1,6 @@
 use super::*;
-use crate::testing::{Made, MockHost};
+use crate::host::CallError;
+use crate::testing::{Made, MockHost, clean_verdict};
 
 /// A VM and its host.
 struct Process {
@@ -163,6 +164,47 @@ fn a_plugin_whose_roots_are_gone_is_dropped() {
         before + 1,
         "and costs nothing any more"
     );
+}
+
+#[test]
+fn a_clock_set_back_or_forward_by_a_day_changes_no_time_to_live_and_stops_no_poll() {
+    for jump in [-86_400, 86_400] {
+        let mut process = Process::new();
+        process.configure(1, "a", r#"{"mode":"enforce"}"#);
+        process.host.call_error.set(Some(CallError::Unavailable));
+        process.tick(1);
+        for _ in 0..5 {
+            process.request("a");
+            process
+                .host
+                .micros
+                .set(process.host.micros.get() + 2_000_000);
+            process.tick(1);
+        }
+        process.host.set_clock.set(jump);
+        process.host.call_error.set(None);
+        process
+            .host
+            .micros
+            .set(process.host.micros.get() + 6_000_000);
+        assert!(!process.tick(1).is_empty(), "{jump}: it polls");
+        let asked = process.request("a");
+        assert_eq!(asked.len(), 1, "{jump}: the breaker lets a probe through");
+        let verdict = serde_json::to_vec(&clean_verdict("8.8.8.8/32")).unwrap();
+        process.host.set_answer("200", &verdict);
+        let size = AnswerSize {
+            headers: 1,
+            body: verdict.len(),
+        };
+        process.vm.on_answer(&process.host, asked[0].token, size);
+        process.host.set_clock.set(-jump);
+        process.tick(1);
+        assert!(process.request("a").is_empty(), "{jump}: it is still known");
+        let ttl = 601_000_000;
+        process.host.micros.set(process.host.micros.get() + ttl);
+        process.tick(1);
+        assert_eq!(process.request("a").len(), 1, "{jump}: its time is over");
+    }
 }
 
 #[test]
