@@ -1,5 +1,7 @@
 //! The sidecar, the real one, with a store of its own, and its command line.
 
+mod builder;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,7 +13,8 @@ use crate::child::{Child, Signal};
 use crate::client::{Request, Response};
 use crate::config::Endpoint;
 use crate::error::KitError;
-use crate::{parts, ports};
+
+pub use builder::SidecarBuilder;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -31,16 +34,6 @@ pub struct Ports {
     pub metrics: u16,
 }
 
-pub struct SidecarBuilder {
-    folder: TempDir,
-    binary: PathBuf,
-    ports: Ports,
-    edge: Option<PathBuf>,
-    guard: String,
-    rest: String,
-    environment: Vec<(String, String)>,
-}
-
 pub struct Sidecar {
     child: Option<Child>,
     folder: TempDir,
@@ -51,31 +44,6 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// An empty configuration but for ports, store, and documentation ranges, which tests may list.
-    pub fn builder() -> Result<SidecarBuilder, KitError> {
-        Ok(Self::builder_in(&std::env::temp_dir())?.binary(&parts::portcullis()?))
-    }
-
-    /// As [`Self::builder`], with its files in a new folder inside `parent`, and a binary still to name.
-    pub fn builder_in(parent: &Path) -> Result<SidecarBuilder, KitError> {
-        let folder = tempfile::Builder::new()
-            .prefix("sidecar-")
-            .tempdir_in(parent);
-        Ok(SidecarBuilder {
-            folder: folder.map_err(KitError::io("cannot make a folder"))?,
-            binary: PathBuf::new(),
-            ports: Ports {
-                edge: ports::reserve()?,
-                admin: ports::reserve()?,
-                metrics: ports::reserve()?,
-            },
-            edge: None,
-            guard: "permit_special = true\n".to_owned(),
-            rest: String::new(),
-            environment: Vec::new(),
-        })
-    }
-
     pub fn addresses(&self) -> Addresses {
         Addresses {
             edge: self.edge.clone(),
@@ -209,111 +177,6 @@ impl Sidecar {
             wanted: "/readyz says so",
             log: self.child.as_ref().map(Child::log_tail).unwrap_or_default(),
         })
-    }
-}
-
-impl SidecarBuilder {
-    pub fn binary(mut self, path: &Path) -> Self {
-        self.binary = path.to_path_buf();
-        self
-    }
-
-    pub fn ports(mut self, ports: Ports) -> Self {
-        self.ports = ports;
-        self
-    }
-
-    /// Takes everything except what `[listen]`, `[store]` and `[guard]` hold.
-    pub fn toml(mut self, text: &str) -> Self {
-        self.rest.push_str(text);
-        self.rest.push('\n');
-        self
-    }
-
-    /// A line of `[guard]`.
-    pub fn guard(mut self, line: &str) -> Self {
-        self.guard.push_str(line);
-        self.guard.push('\n');
-        self
-    }
-
-    /// A hard source with these lines, in a file that [`Self::file`] names.
-    pub fn block_list(self, name: &str, lines: &[&str]) -> Result<Self, KitError> {
-        self.list(name, "block = true", "plain", &lines.join("\n"))
-    }
-
-    /// A feed from a file of this content; `role` is its line in the configuration.
-    pub fn list(
-        self,
-        name: &str,
-        role: &str,
-        format: &str,
-        content: &str,
-    ) -> Result<Self, KitError> {
-        let path = self.file(name);
-        std::fs::write(&path, content).map_err(KitError::io("cannot write a list"))?;
-        let text = format!(
-            "[[feed]]\nname = {name:?}\npath = {path:?}\nformat = {format:?}\n{role}\nrefresh = \"1s\"\n"
-        );
-        Ok(self.toml(&text))
-    }
-
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(format!("{name}.list"))
-    }
-
-    pub fn env(mut self, key: &str, value: &str) -> Self {
-        self.environment.push((key.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The edge API on a Unix socket.
-    pub fn on_unix_socket(mut self) -> Self {
-        self.edge = Some(self.folder.path().join("edge.sock"));
-        self
-    }
-
-    /// Starts it and waits until its first snapshot is there.
-    pub async fn start(self) -> Result<Sidecar, KitError> {
-        let mut sidecar = self.prepare()?;
-        sidecar.launch().await?;
-        Ok(sidecar)
-    }
-
-    /// Everything but the start: a sidecar that is down.
-    pub fn prepare(self) -> Result<Sidecar, KitError> {
-        let edge = match &self.edge {
-            Some(path) => Endpoint::Unix(path.clone()),
-            None => Endpoint::Tcp(loopback(self.ports.edge)),
-        };
-        let text = self.text(&edge);
-        let sidecar = Sidecar {
-            child: None,
-            edge,
-            ports: self.ports,
-            environment: self.environment,
-            binary: self.binary,
-            folder: self.folder,
-        };
-        std::fs::write(sidecar.config_file(), text)
-            .map_err(KitError::io("cannot write the sidecar's configuration"))?;
-        Ok(sidecar)
-    }
-
-    fn text(&self, edge: &Endpoint) -> String {
-        let edge = match edge {
-            Endpoint::Tcp(address) => address.to_string(),
-            Endpoint::Unix(path) => format!("unix:{}", path.display()),
-        };
-        format!(
-            "[listen]\nedge = {edge:?}\nadmin = \"{}\"\nmetrics = \"{}\"\n\n\
-             [store]\nkind = \"embedded\"\npath = {:?}\n\n[guard]\n{}\n{}",
-            loopback(self.ports.admin),
-            loopback(self.ports.metrics),
-            self.folder.path().join("store"),
-            self.guard,
-            self.rest,
-        )
     }
 }
 

@@ -1,0 +1,184 @@
+//! What is changed in the shipped configuration before Envoy starts, and the start itself.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{ANY_PORT, Envoy, START_LIMIT};
+use crate::child::Child;
+use crate::client::Request;
+use crate::config::{EdgeConfig, Endpoint, insert, merge};
+use crate::error::KitError;
+use crate::parts;
+use crate::sidecar::Addresses;
+
+pub struct EnvoyBuilder {
+    pub config: EdgeConfig,
+    binary: PathBuf,
+    concurrency: u32,
+    prefix: Vec<String>,
+}
+
+impl Envoy {
+    /// The shipped configuration, enforcing, behind one trusted proxy (so that requests can say for
+    /// which client they come), on ports of the system's choice, with one worker.
+    pub fn builder() -> Result<EnvoyBuilder, KitError> {
+        let mut config = EdgeConfig::shipped()?;
+        config.set_mode("enforce")?;
+        config.set_hops(1)?;
+        config.on_any_port()?;
+        config.set_wasm(&parts::wasm()?)?;
+        Ok(Self::with(config, &parts::envoy()?).quick_stats())
+    }
+
+    /// Exactly `config`, in this binary.
+    pub fn with(config: EdgeConfig, binary: &Path) -> EnvoyBuilder {
+        EnvoyBuilder {
+            config,
+            binary: binary.to_path_buf(),
+            concurrency: 1,
+            prefix: Vec::new(),
+        }
+    }
+
+    async fn until_live(&mut self) -> Result<(), KitError> {
+        let end = tokio::time::Instant::now() + START_LIMIT;
+        loop {
+            let live = Request::get("/ready").send(self.admin).await;
+            if live.is_ok_and(|response| response.status == 200) {
+                self.edge = self.listener("edge").await;
+                if self.edge.is_some() {
+                    return Ok(());
+                }
+            }
+            let (part, log) = ("Envoy".to_owned(), self.child.log_tail());
+            if self.child.has_ended() {
+                return Err(KitError::Died { part, log });
+            }
+            if tokio::time::Instant::now() >= end {
+                let (seconds, wanted) = (START_LIMIT.as_secs(), "it is live and listens");
+                return Err(KitError::NotReady {
+                    part,
+                    seconds,
+                    wanted,
+                    log,
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl EnvoyBuilder {
+    pub fn concurrency(mut self, workers: u32) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// Runs Envoy behind another command, such as `taskset -c 0`.
+    pub fn behind(mut self, command: &[&str]) -> Self {
+        self.prefix = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Lays `changes` over the plugin's settings.
+    pub fn plugin(mut self, changes: Value) -> Result<Self, KitError> {
+        merge(self.config.plugin_settings()?, changes);
+        Ok(self)
+    }
+
+    pub fn upstream(mut self, address: SocketAddr) -> Result<Self, KitError> {
+        self.config
+            .set_cluster("upstream", &Endpoint::Tcp(address), None)?;
+        Ok(self)
+    }
+
+    /// Points both sidecar clusters at one sidecar.
+    pub fn sidecar(mut self, addresses: &Addresses) -> Result<Self, KitError> {
+        for cluster in ["portcullis", "portcullis_poll"] {
+            self.config
+                .set_cluster(cluster, &addresses.edge, addresses.probes)?;
+        }
+        Ok(self)
+    }
+
+    /// Any other change.
+    pub fn change(
+        mut self,
+        change: impl FnOnce(&mut EdgeConfig) -> Result<(), KitError>,
+    ) -> Result<Self, KitError> {
+        change(&mut self.config)?;
+        Ok(self)
+    }
+
+    /// Histograms appear at the next flush, which is five seconds away by default.
+    fn quick_stats(mut self) -> Self {
+        if let Ok(root) = self.config.at("") {
+            insert(root, "stats_flush_interval", "0.1s".into());
+        }
+        self
+    }
+
+    /// Starts Envoy and waits until it takes requests.
+    pub async fn start(self) -> Result<Envoy, KitError> {
+        self.start_in(&std::env::temp_dir()).await
+    }
+
+    /// As [`Self::start`], with its files in a new folder inside `parent`.
+    pub async fn start_in(self, parent: &Path) -> Result<Envoy, KitError> {
+        let folder = tempfile::Builder::new().prefix("envoy-").tempdir_in(parent);
+        let folder = folder.map_err(KitError::io("cannot make a folder"))?;
+        let config = folder.path().join("envoy.json");
+        std::fs::write(&config, self.config.value().to_string())
+            .map_err(KitError::io("cannot write Envoy's configuration"))?;
+        let admin_file = folder.path().join("admin");
+        let mut command = self.command(&config, &admin_file);
+        let mut child = Child::spawn("envoy", &mut command, folder.path())?;
+        let wanted = "its admin port says where";
+        let read_admin = || {
+            std::fs::read_to_string(&admin_file)
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+        };
+        child
+            .wait_until(wanted, START_LIMIT, |_| read_admin().is_some())
+            .await?;
+        let admin = read_admin().unwrap_or(ANY_PORT);
+        let mut envoy = Envoy {
+            child,
+            admin,
+            edge: None,
+            folder,
+        };
+        envoy.until_live().await?;
+        Ok(envoy)
+    }
+
+    fn command(&self, config: &Path, admin_file: &Path) -> Command {
+        let mut words = self
+            .prefix
+            .iter()
+            .map(Into::into)
+            .chain([self.binary.clone()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command
+            .args(words)
+            .args([
+                "--use-dynamic-base-id",
+                "--component-log-level",
+                "main:warn",
+                "--file-flush-interval-msec",
+                "50",
+            ])
+            .args(["--concurrency", &self.concurrency.to_string(), "-c"])
+            .arg(config)
+            .arg("--admin-address-path")
+            .arg(admin_file);
+        command
+    }
+}

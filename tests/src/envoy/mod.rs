@@ -1,0 +1,157 @@
+//! Envoy, the real one, with the shipped configuration and the changes that a test names.
+
+mod builder;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::child::Child;
+use crate::client::{Connection, Request, Response};
+use crate::error::KitError;
+use crate::prometheus;
+
+pub use builder::EnvoyBuilder;
+
+/// Compiling the plugin takes most of it, on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(40);
+/// So many connections reach every one of two workers, but once in 2^15 runs.
+pub const CONNECTIONS: usize = 16;
+/// Where a worker says, to this machine only, whether it has a snapshot.
+pub const READY: &str = "/.portcullis/ready";
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A running Envoy.
+pub struct Envoy {
+    child: Child,
+    admin: SocketAddr,
+    edge: Option<SocketAddr>,
+    folder: TempDir,
+}
+
+impl Envoy {
+    /// Where clients connect.
+    pub fn edge(&self) -> SocketAddr {
+        self.edge.unwrap_or(ANY_PORT)
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a request on a connection of its own.
+    pub async fn send(&self, request: &Request) -> Result<Response, KitError> {
+        request.send(self.edge()).await
+    }
+
+    /// The status of `GET /` for a client at `address`.
+    pub async fn status_for(&self, address: &str) -> u16 {
+        let answer = self.send(&Request::get("/").from_client(address)).await;
+        answer.map_or(0, |response| response.status)
+    }
+
+    /// Waits until every worker has a snapshot, which its readiness path says. A refusal would not do:
+    /// before the first snapshot the sidecar is asked about everybody.
+    pub async fn until_snapshot(&self, limit: Duration) -> Result<bool, KitError> {
+        let end = tokio::time::Instant::now() + limit;
+        let ready = Value::from("ready");
+        for _ in 0..CONNECTIONS {
+            let mut connection = self.connect().await?;
+            while connection
+                .send(&Request::get(READY))
+                .await?
+                .json()
+                .get("status")
+                != Some(&ready)
+            {
+                if tokio::time::Instant::now() >= end {
+                    return Ok(false);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        Ok(true)
+    }
+
+    pub async fn connect(&self) -> Result<Connection, KitError> {
+        Connection::open(self.edge()).await
+    }
+
+    /// `/stats/prometheus` as it is now.
+    pub async fn metrics(&self) -> String {
+        let answer = Request::get("/stats/prometheus").send(self.admin).await;
+        answer.map(|response| response.text()).unwrap_or_default()
+    }
+
+    /// The sum of one metric over all labels that are not named.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        prometheus::sum(&self.metrics().await, name, labels)
+    }
+
+    /// One statistic under Envoy's own name.
+    pub async fn stat(&self, name: &str) -> u64 {
+        let answer = Request::get(&format!("/stats?filter=^{name}$"))
+            .send(self.admin)
+            .await;
+        let text = answer.map(|response| response.text()).unwrap_or_default();
+        text.rsplit_once(": ")
+            .and_then(|(_, value)| value.trim().parse().ok())
+            .unwrap_or(0)
+    }
+
+    pub fn access_log_file(&self) -> PathBuf {
+        self.folder.path().join("envoy.out")
+    }
+
+    pub fn access_log(&self) -> Vec<Value> {
+        let text = self.child.stdout();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    pub fn log(&self) -> String {
+        self.child.stderr()
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        !self.child.has_ended()
+    }
+
+    /// CPU time that all its threads have used, in nanoseconds.
+    pub fn cpu_nanos(&self) -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let threads = threads.into_iter().flatten().flatten();
+        let used = threads.filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        used.sum()
+    }
+}
+
+impl Envoy {
+    /// Where a listener of this name is, once it listens.
+    pub async fn listener(&self, name: &str) -> Option<SocketAddr> {
+        let answer = Request::get("/listeners?format=json")
+            .send(self.admin)
+            .await;
+        let answer = answer.ok()?.json();
+        let listeners = answer.get("listener_statuses")?.as_array()?;
+        let found = listeners.iter().find(|listener| listener["name"] == name)?;
+        // A listener on a Unix socket has no port; whoever configured it knows its path.
+        let Some(socket) = found.pointer("/local_address/socket_address") else {
+            return Some(ANY_PORT);
+        };
+        let port = u16::try_from(socket.get("port_value")?.as_u64()?).ok()?;
+        let address = socket.get("address")?.as_str()?.parse().ok()?;
+        Some(SocketAddr::new(address, port))
+    }
+}
