@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::explain::Rule;
 use super::recent::RecentlyClean;
 use super::sources::{DecisionMap, Sources};
+use super::strangers::is_deceptive;
 use crate::clock::Clock;
 use crate::snapshot::{Changed, Publisher};
 use crate::store::{DecisionChange, Store, StoreError};
@@ -316,13 +317,6 @@ impl fmt::Display for Hits {
             self.address_bits, self.recently_clean, self.decisions
         )
     }
-}
-
-/// What ends a line or turns its direction, so that a log or a terminal shows something else.
-fn is_deceptive(c: char) -> bool {
-    let turns =
-        matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Reasons reach headers and logs.

@@ -17,6 +17,7 @@ pub mod providers;
 mod recent;
 mod retry_after;
 pub mod sources;
+mod strangers;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

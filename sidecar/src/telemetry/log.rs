@@ -16,6 +16,8 @@ pub fn start(log: &Log) {
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
+        // A full disk behind standard error must not end us: complaining there would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .finish();
     // It fails only if somebody set one before, as tests may; that one serves as well.

@@ -126,7 +126,9 @@ impl Fetcher {
                 body: answer.body,
             }),
             StatusCode::NOT_MODIFIED if seen.is_some() => Ok(Fetched::Unchanged),
-            status if status.is_redirection() => Err(FetchError::Redirect),
+            status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
+                Err(FetchError::Redirect)
+            }
             status => Err(FetchError::Status {
                 status,
                 retry_after: retry_after(&answer.headers, now),

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{Limits, Outcome, Provider, Reply, Word};
 use crate::http::{Answer, Get, HttpClient, HttpError};
 use crate::intelligence::retry_after::retry_after;
+use crate::intelligence::strangers::plain;
 use crate::telemetry::chain;
 
 /// An answer has about 500 bytes; without `verbose` it never has more than a few thousand.
@@ -122,8 +123,9 @@ fn read_word(body: &Value) -> Outcome {
 }
 
 fn score(value: &Value) -> Option<u8> {
-    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
-    u8::try_from(number).ok().filter(|score| *score <= 100)
+    let number = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
+    // However it is written: 87, 87.0 or "87".
+    (0..=100).find(|score| f64::from(*score) == number)
 }
 
 fn moment(text: &str) -> Option<UnixSeconds> {
@@ -136,7 +138,7 @@ fn moment(text: &str) -> Option<UnixSeconds> {
 /// The provider's own words on what went wrong, else the status.
 fn detail(status: StatusCode, body: Option<&Value>) -> String {
     let said = body.and_then(|body| body.get("errors")?.get(0)?.get("detail")?.as_str());
-    let said = said.map(|said| said.chars().take(DETAIL).collect::<String>());
+    let said = said.map(|said| plain(said, DETAIL));
     said.map_or_else(|| status.to_string(), |said| format!("{status}: {said}"))
 }
 
@@ -193,6 +195,18 @@ mod tests {
     }
 
     #[test]
+    fn a_score_counts_however_the_number_is_written() {
+        for score in ["87", "87.0", "\"87\"", "8.7e1"] {
+            let body = format!(r#"{{"data":{{"abuseConfidenceScore":{score}}}}}"#);
+            let said = answer(200, &body);
+            assert!(
+                matches!(said, Outcome::Said(Word { score: 87, .. })),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
     fn rubbish_is_malformed_and_not_a_score() {
         for body in [
             "<html>maintenance</html>",
@@ -203,6 +217,10 @@ mod tests {
             r#"{"data":{"abuseConfidenceScore":null}}"#,
             r#"{"data":{"abuseConfidenceScore":101}}"#,
             r#"{"data":{"abuseConfidenceScore":-1}}"#,
+            r#"{"data":{"abuseConfidenceScore":1e308}}"#,
+            r#"{"data":{"abuseConfidenceScore":87.5}}"#,
+            r#"{"data":{"abuseConfidenceScore":"NaN"}}"#,
+            r#"{"data":{"abuseConfidenceScore":true}}"#,
             r#"{"errors":[]}"#,
         ] {
             assert!(matches!(answer(200, body), Outcome::Malformed(_)), "{body}");

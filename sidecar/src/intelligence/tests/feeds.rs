@@ -241,3 +241,12 @@ async fn a_redirect_is_an_error_and_is_not_followed() {
     let error = harness.intelligence.feeds()[0].last_error.clone();
     assert!(error.unwrap().contains("redirects"));
 }
+
+#[tokio::test]
+async fn not_modified_without_anything_to_compare_with_is_an_error_of_its_own() {
+    let stand_in = StandIn::start(304, "").await;
+    let harness = Harness::start(&by_url(&stand_in)).await;
+    until(|| harness.intelligence.feeds()[0].last_error.is_some()).await;
+    let error = harness.intelligence.feeds()[0].last_error.clone();
+    assert!(error.unwrap().contains("answered 304"));
+}

@@ -2,14 +2,16 @@
 //! disk before a call returns; verdicts are gathered in memory and written once a second, because they
 //! come in floods and can be asked for again.
 //!
-//! Owns opening, threads and batching; what the tables look like is `tables`'.
+//! Owns opening, threads and batching; what the tables look like is `tables`', and opening again after a
+//! fault of the disk is `file`'s.
 
+mod file;
 mod tables;
 
 use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use reputation::{Decision, UnixSeconds};
 
 use super::{DecisionChange, Store, StoreError, StoredVerdict, VerdictKey};
 use crate::clock::Day;
+use file::DatabaseFile;
 
 /// Must be opened and used within a tokio runtime.
 pub struct EmbeddedStore {
@@ -27,8 +30,7 @@ pub struct EmbeddedStore {
 }
 
 struct Shared {
-    database: Database,
-    path: PathBuf,
+    file: DatabaseFile,
     /// Verdicts that are not in the file yet.
     pending: Mutex<HashMap<VerdictKey, StoredVerdict>>,
 }
@@ -54,11 +56,12 @@ impl EmbeddedStore {
     async fn run<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(&Shared) -> Result<T, tables::Error> + Send + 'static,
+        work: impl FnOnce(&Database) -> Result<T, tables::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
         let joined = tokio::task::spawn_blocking(move || {
-            work(&shared).map_err(|error| shared.explain(what, error))
+            let done = shared.file.with(work);
+            done.map_err(|error| shared.explain(what, error))
         });
         joined.await.map_err(|source| failed(what, source))?
     }
@@ -67,56 +70,50 @@ impl EmbeddedStore {
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn epoch(&self) -> Result<u64, StoreError> {
-        self.run("read the epoch", |shared| tables::epoch(&shared.database))
-            .await
+        self.run("read the epoch", tables::epoch).await
     }
 
     async fn raise_epoch(&self, at_least: u64) -> Result<u64, StoreError> {
         let what = "open a higher epoch";
-        self.run(what, move |shared| {
-            tables::raise_epoch(&shared.database, at_least)
+        self.run(what, move |database| {
+            tables::raise_epoch(database, at_least)
         })
         .await
     }
 
     async fn next_version(&self) -> Result<u64, StoreError> {
         let what = "number a snapshot";
-        self.run(what, |shared| tables::next_version(&shared.database))
-            .await
+        self.run(what, tables::next_version).await
     }
 
     async fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
-        self.run("read the decisions", |shared| {
-            tables::decisions(&shared.database)
-        })
-        .await
+        self.run("read the decisions", tables::decisions).await
     }
 
     async fn change_decisions(&self, change: DecisionChange) -> Result<(), StoreError> {
         let what = "write a decision";
-        self.run(what, move |shared| {
-            tables::change_decisions(&shared.database, &change)
+        self.run(what, move |database| {
+            tables::change_decisions(database, &change)
         })
         .await
     }
 
     async fn modes(&self) -> Result<Vec<ModeOverride>, StoreError> {
-        self.run("read the modes", |shared| tables::modes(&shared.database))
-            .await
+        self.run("read the modes", tables::modes).await
     }
 
     async fn put_modes(&self, modes: &[ModeOverride]) -> Result<(), StoreError> {
         let modes = modes.to_vec();
-        self.run("write the modes", move |shared| {
-            tables::put_modes(&shared.database, &modes)
+        self.run("write the modes", move |database| {
+            tables::put_modes(database, &modes)
         })
         .await
     }
 
     async fn quota(&self, provider: &str, day: Day) -> Result<u32, StoreError> {
         let provider = provider.to_owned();
-        self.run("read a quota", move |shared| {
-            tables::quota(&shared.database, &provider, day)
+        self.run("read a quota", move |database| {
+            tables::quota(database, &provider, day)
         })
         .await
     }
@@ -125,8 +122,8 @@ impl Store for EmbeddedStore {
         let provider = provider.to_owned();
         let more = |used: u32| used.saturating_add(1);
         let what = "book a provider's call";
-        self.run(what, move |shared| {
-            tables::book(&shared.database, &provider, day, more)
+        self.run(what, move |database| {
+            tables::book(database, &provider, day, more)
         })
         .await
     }
@@ -140,8 +137,8 @@ impl Store for EmbeddedStore {
         let provider = provider.to_owned();
         let raise = move |used: u32| used.max(at_least);
         let what = "book a provider's count";
-        self.run(what, move |shared| {
-            tables::book(&shared.database, &provider, day, raise)
+        self.run(what, move |database| {
+            tables::book(database, &provider, day, raise)
         })
         .await
     }
@@ -151,8 +148,8 @@ impl Store for EmbeddedStore {
             return Ok(Some(pending.clone()));
         }
         let key = key.clone();
-        self.run("read a verdict", move |shared| {
-            tables::verdict(&shared.database, &key)
+        self.run("read a verdict", move |database| {
+            tables::verdict(database, &key)
         })
         .await
     }
@@ -172,14 +169,20 @@ impl Store for EmbeddedStore {
 
     async fn prune_verdicts(&self, before: UnixSeconds) -> Result<usize, StoreError> {
         let what = "drop old verdicts";
-        self.run(what, move |shared| {
-            tables::prune_verdicts(&shared.database, before)
+        self.run(what, move |database| {
+            tables::prune_verdicts(database, before)
         })
         .await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        self.run("write verdicts", Shared::flush).await
+        let shared = Arc::clone(&self.shared);
+        let what = "write verdicts";
+        let written = tokio::task::spawn_blocking(move || {
+            let written = shared.flush();
+            written.map_err(|error| shared.explain(what, error))
+        });
+        written.await.map_err(|source| failed(what, source))?
     }
 }
 
@@ -202,7 +205,8 @@ impl Shared {
         if batch.is_empty() {
             return Ok(());
         }
-        tables::put_verdicts(&self.database, &batch)?;
+        self.file
+            .with(|database| tables::put_verdicts(database, &batch))?;
         let mut pending = self.pending();
         for (key, written) in &batch {
             if pending.get(key) == Some(written) {
@@ -215,15 +219,15 @@ impl Shared {
     fn explain(&self, what: &'static str, error: tables::Error) -> StoreError {
         match error {
             tables::Error::Content(source) => StoreError::Damaged {
-                path: self.path.clone(),
+                path: self.file.path().to_owned(),
                 source: source.into(),
             },
             tables::Error::Database(redb::Error::Corrupted(text)) => StoreError::Damaged {
-                path: self.path.clone(),
+                path: self.file.path().to_owned(),
                 source: text.into(),
             },
             tables::Error::Format(found) => StoreError::Damaged {
-                path: self.path.clone(),
+                path: self.file.path().to_owned(),
                 source: format!("its format is {found}").into(),
             },
             tables::Error::Database(source) => failed(what, source),
@@ -255,11 +259,11 @@ fn open_file(directory: &Path, now: UnixSeconds) -> Result<Shared, StoreError> {
         },
     })?;
     let shared = Shared {
-        database,
-        path,
+        file: DatabaseFile::new(path, database),
         pending: Mutex::default(),
     };
-    tables::prepare(&shared.database, now).map_err(|error| shared.explain("open", error))?;
+    let prepared = shared.file.with(|database| tables::prepare(database, now));
+    prepared.map_err(|error| shared.explain("open", error))?;
     Ok(shared)
 }
 

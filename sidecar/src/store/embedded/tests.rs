@@ -46,10 +46,11 @@ async fn verdicts_reach_the_file_within_seconds_without_being_asked() {
     };
     store.put_verdict(key.clone(), verdict).await.unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while tables::verdict(&store.shared.database, &key)
-        .unwrap()
-        .is_none()
-    {
+    let on_disk = || {
+        let file = &store.shared.file;
+        file.with(|database| tables::verdict(database, &key))
+    };
+    while on_disk().unwrap().is_none() {
         assert!(tokio::time::Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::config::{FeedFormat, ListScore};
 use crate::intelligence::prefixes::{PrefixMap, PrefixMapBuilder};
+use crate::intelligence::strangers::plain;
 
 /// What a feed lists: a score for each prefix.
 pub type Listing = PrefixMap<u8>;
@@ -97,14 +98,7 @@ impl Parsed {
             let text = text.trim_ascii_start();
             let text = text.get(..4 * FAULT_TEXT).unwrap_or(text);
             let text = String::from_utf8_lossy(text);
-            let shown = |c: char| {
-                if c.is_control() {
-                    char::REPLACEMENT_CHARACTER
-                } else {
-                    c
-                }
-            };
-            let text = text.trim().chars().take(FAULT_TEXT).map(shown).collect();
+            let text = plain(text.trim(), FAULT_TEXT);
             self.faults.push(LineFault { line, text });
         }
     }
