@@ -31,13 +31,13 @@ impl Modes {
 
     /// Takes over the operator's modes. Those without a route come first, because they are the kill
     /// switch.
-    pub fn replace(&mut self, mut overrides: Vec<ModeOverride>) {
+    pub fn replace(&mut self, overrides: Vec<ModeOverride>) {
         let count = overrides.len();
-        overrides.sort_by_key(|mode| mode.route.is_some());
-        overrides.retain(|mode| {
-            let route = mode.route.as_ref();
-            route.is_none_or(|route| route.len() <= MAX_ROUTE_BYTES)
-        });
+        let (routed, mut overrides): (Vec<_>, Vec<_>) =
+            overrides.into_iter().partition(|mode| mode.route.is_some());
+        let fits = |route: &String| route.len() <= MAX_ROUTE_BYTES;
+        let routed = routed.into_iter();
+        overrides.extend(routed.filter(|mode| mode.route.as_ref().is_none_or(fits)));
         overrides.truncate(MAX_OVERRIDES);
         let ignored = count.saturating_sub(overrides.len());
         if ignored > 0 {

@@ -295,30 +295,26 @@ fn routes(root: &mut Section<'_>, base: Policy, findings: &mut Findings) -> Vec<
         );
         return Vec::new();
     };
-    let mut routes: Vec<_> = object
-        .iter()
-        .map(|(pattern, value)| {
-            let mut section = Section::of(format!("routes.{pattern:?}"), value, findings);
-            let policy = policy(&mut section, base, findings);
-            section.close(findings);
-            Route {
-                pattern: pattern.clone(),
-                policy,
-            }
-        })
-        .collect();
-    // An object has no order: the more literal characters a pattern has, the earlier it is tried, and a
-    // name without a star before a glob of the same length.
-    let literal = |route: &Route| route.pattern.chars().filter(|c| *c != '*').count();
-    routes.sort_by_key(|route| {
-        let is_glob = route.pattern.contains('*');
-        (
-            std::cmp::Reverse(literal(route)),
-            is_glob,
-            route.pattern.clone(),
-        )
-    });
+    let mut routes: Vec<Route> = Vec::with_capacity(object.len());
+    for (pattern, value) in object {
+        let mut section = Section::of(format!("routes.{pattern:?}"), value, findings);
+        let policy = policy(&mut section, base, findings);
+        section.close(findings);
+        let pattern = pattern.clone();
+        let before = routes.partition_point(|other| is_tried_before(&other.pattern, &pattern));
+        routes.insert(before, Route { pattern, policy });
+    }
     routes
+}
+
+/// An object has no order: the more literal characters a pattern has, the earlier it is tried, and a name
+/// without a star before a glob of the same length.
+fn is_tried_before(one: &str, other: &str) -> bool {
+    let order = |pattern: &str| {
+        let literal = pattern.chars().filter(|c| *c != '*').count();
+        (std::cmp::Reverse(literal), pattern.contains('*'))
+    };
+    (order(one), one) < (order(other), other)
 }
 
 #[cfg(test)]
