@@ -8,6 +8,7 @@
     reason = "a test that finds something else than expected shall panic"
 )]
 
+mod attacks;
 mod bans;
 mod blocking;
 mod bodies;
