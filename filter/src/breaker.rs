@@ -5,6 +5,7 @@
 const FAILURES_TO_OPEN: u32 = 5;
 const OPEN_MICROS: u64 = 1_000_000;
 const JITTER_MICROS: u64 = 500_000;
+const QUIET_MICROS: u64 = 60_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Breaker {
@@ -25,6 +26,14 @@ enum State {
     },
 }
 
+/// What the log was told of the breaker: under a load that opens it every other second a line a minute is
+/// enough.
+#[derive(Default)]
+pub struct Told {
+    at_micros: Option<u64>,
+    open: bool,
+}
+
 impl Breaker {
     /// Whether a look-up may be sent now. A yes while open makes that look-up the probe.
     pub fn permits(&mut self, now_micros: u64) -> bool {
@@ -42,8 +51,12 @@ impl Breaker {
         }
     }
 
-    /// Says whether this closed it.
+    /// Says whether this closed it. An answer to what was asked before it opened does not: the probe
+    /// decides.
     pub fn succeeded(&mut self) -> bool {
+        if matches!(self.state, State::Open { .. }) {
+            return false;
+        }
         let was_open = self.state != State::Closed;
         *self = Self::default();
         was_open
@@ -63,6 +76,23 @@ impl Breaker {
     }
 }
 
+impl Told {
+    /// Whether to say that it opened.
+    pub fn on_open(&mut self, now: u64) -> bool {
+        let told = self.at_micros;
+        self.open = told.is_none_or(|told| now.saturating_sub(told) >= QUIET_MICROS);
+        if self.open {
+            self.at_micros = Some(now);
+        }
+        self.open
+    }
+
+    /// Whether to say that it closed: only if the log was told that it opened.
+    pub fn on_close(&mut self) -> bool {
+        std::mem::take(&mut self.open)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +105,7 @@ mod tests {
             assert!(breaker.permits(0));
         }
         assert!(breaker.failed(0, 7), "opened");
+        assert!(!breaker.succeeded(), "asked before it opened");
         assert!(!breaker.permits(1_000_000));
         assert!(breaker.permits(1_000_007));
         assert!(!breaker.permits(1_000_008), "one probe only");
@@ -105,5 +136,17 @@ mod tests {
         assert!(breaker.permits(1_000_000));
         assert!(!breaker.permits(1_999_999));
         assert!(breaker.permits(2_000_000));
+    }
+
+    #[test]
+    fn one_that_opens_every_other_second_gives_a_line_a_minute() {
+        let mut told = Told::default();
+        let lines = (0..120_u64).filter(|second| {
+            let opened = told.on_open(second * 1_000_000);
+            let closed = told.on_close();
+            assert_eq!(opened, closed, "an end is told of what was told");
+            opened
+        });
+        assert_eq!(lines.count(), 2);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use reputation::{ClientAddress, Verdict};
 
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Told};
 use crate::cache::Key;
 use crate::config::{Config, Policy, Unknown};
 use crate::host::{AnswerSize, Call, ContextId, Host, Token};
@@ -59,6 +59,7 @@ pub struct Lookups {
     keys: HashMap<u32, Key>,
     held: usize,
     breaker: Breaker,
+    told: Told,
 }
 
 struct Lookup {
@@ -153,7 +154,7 @@ impl Lookups {
         turn.metrics.lookup_took(turn.host, took);
         match &result {
             Ok(verdict) => {
-                if self.breaker.succeeded() {
+                if self.breaker.succeeded() && self.told.on_close() {
                     log::info!("portcullis: look-ups are answered again");
                 }
                 turn.metrics.lookup(match verdict.provisional {
@@ -227,7 +228,7 @@ impl Lookups {
     }
 
     fn failed<H: Host>(&mut self, turn: &mut Turn<'_, H>, now: u64, cause: FailureCause) {
-        if self.breaker.failed(now, turn.random.draw()) {
+        if self.breaker.failed(now, turn.random.draw()) && self.told.on_open(now) {
             let cause = cause.name();
             log::warn!(
                 "portcullis: look-ups fail ({cause}): nothing is asked but a probe a second"
