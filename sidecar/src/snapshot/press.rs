@@ -315,7 +315,7 @@ mod tests {
     use tokio_util::sync::{CancellationToken, DropGuard};
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{Clock, ManualClock};
     use crate::config::Guard;
     use crate::intelligence::sources::{DecisionMap, Sources};
     use crate::snapshot::{Published, Publisher};
@@ -328,20 +328,25 @@ mod tests {
         _running: DropGuard,
     }
 
-    async fn start() -> Rig {
-        let directory = tempfile::tempdir().unwrap();
-        let now = UnixSeconds(1000);
-        let shutdown = CancellationToken::new();
-        let sources = Arc::new(Sources::default());
-        let publisher = Publisher::start(Workshop {
-            sources: Arc::clone(&sources),
-            store: Arc::new(EmbeddedStore::open(directory.path(), now).await.unwrap()),
-            clock: Arc::new(ManualClock::at(now)),
+    async fn workshop(directory: &std::path::Path, clock: Arc<ManualClock>) -> Workshop {
+        let store = EmbeddedStore::open(directory, clock.now()).await.unwrap();
+        Workshop {
+            sources: Arc::new(Sources::default()),
+            store: Arc::new(store),
+            clock,
             guard: Guard::default(),
             policy: Policy::default(),
             lookups: false,
-            shutdown: shutdown.clone(),
-        });
+            shutdown: CancellationToken::new(),
+        }
+    }
+
+    async fn start() -> Rig {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(UnixSeconds(1000)));
+        let workshop = workshop(directory.path(), clock).await;
+        let (shutdown, sources) = (workshop.shutdown.clone(), Arc::clone(&workshop.sources));
+        let publisher = Publisher::start(workshop);
         publisher.publish(Changed::Feeds).await;
         Rig {
             sources,
@@ -371,6 +376,24 @@ mod tests {
     fn refuses(published: &Published, at: u32) -> bool {
         let address = ClientAddress::V4(0x0900_0000 + at);
         published.find(address, UnixSeconds(1000)).is_some()
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_renewed_by_the_clock_whichever_way_it_jumps() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(UnixSeconds(1_000_000)));
+        let workshop = workshop(directory.path(), Arc::clone(&clock)).await;
+        let mut press = Press::new(workshop, watch::channel(None).0);
+        assert!(!press.is_due());
+        for jump in [13 * 3600, 0_u32.wrapping_sub(30 * 3600), 100 * 86_400] {
+            press.note(Changed::Epoch);
+            press.prepare().await.unwrap();
+            let prepared = finished(&mut press.preparing).await;
+            press.adopt(prepared);
+            assert!(!press.is_due());
+            clock.advance(jump);
+            assert!(press.is_due(), "{jump}");
+        }
     }
 
     #[tokio::test]
