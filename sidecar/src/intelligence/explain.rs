@@ -1,10 +1,12 @@
 //! Why an address is treated as it is: the rule that decides, and everything that anybody says of it.
 
 use reputation::lookup::Found;
-use reputation::{Action, Band, Cidr, ClientAddress, Decision, DecisionId, Rank, UnixSeconds};
+use reputation::{
+    Action, Band, Cidr, ClientAddress, Decision, DecisionId, Rank, UnixSeconds, Verdict,
+};
 use serde::{Deserialize, Serialize};
 
-use super::answers::ByProvider;
+use super::answers::{ByProvider, Key};
 use super::lookup::Lookup;
 use super::weigh::{Life, verdict_of};
 use crate::config::FeedRole;
@@ -86,6 +88,10 @@ impl Lookup {
             Some(found) => verdict_of(found, address, host, now),
             None => self.weigh(address, host, &answers, Life::Final { ttl_s: 0 }),
         };
+        let rule = match &found {
+            Some(found) => Some(Rule::of(found, address)),
+            None => Rule::of_score(&verdict, Key::of(address).prefix()),
+        };
         let mut sources = self.feed_words(address, now);
         sources.extend(self.provider_words(address, &answers, now));
         Explanation {
@@ -95,7 +101,7 @@ impl Lookup {
             score: verdict.score,
             reason: verdict.reason,
             decision_id: verdict.decision,
-            rule: found.map(|found| Rule::of(&found, address)),
+            rule,
             decisions: self.decisions_on(address, now),
             sources,
             coverage: Coverage {
@@ -106,11 +112,9 @@ impl Lookup {
     }
 
     /// The rule that refuses `address`, if one does.
-    pub fn refusing_rule(&self, address: ClientAddress) -> Option<Rule> {
-        let published = self.publisher.current()?;
-        let found = published.find(address, self.clock.now())?;
-        let rule = Rule::of(&found, address);
-        matches!(rule.action, Action::Deny | Action::Throttle).then_some(rule)
+    pub async fn refusing_rule(&self, address: ClientAddress) -> Option<Rule> {
+        let rule = self.explain(address).await.rule;
+        rule.filter(|rule| matches!(rule.action, Action::Deny | Action::Throttle))
     }
 
     fn decisions_on(&self, address: ClientAddress, now: UnixSeconds) -> Vec<Decision> {
@@ -187,5 +191,17 @@ impl Rule {
             decision: found.decision,
             expires: found.expires,
         }
+    }
+
+    /// What sources say together, if it amounts to something.
+    fn of_score(verdict: &Verdict, prefix: Cidr) -> Option<Self> {
+        Some(Self {
+            rank: verdict.rank?,
+            action: verdict.action,
+            reason: verdict.reason.clone(),
+            prefix,
+            decision: None,
+            expires: None,
+        })
     }
 }

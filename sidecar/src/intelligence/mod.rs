@@ -183,7 +183,10 @@ impl Intelligence {
         let spoken_of = what
             .cidr()
             .or(removed.first().map(|decision| decision.cidr));
-        let still_refused_by = spoken_of.and_then(|cidr| self.lookup.refusing_rule(cidr.network()));
+        let still_refused_by = match spoken_of {
+            Some(cidr) => self.lookup.refusing_rule(cidr.network()).await,
+            None => None,
+        };
         Ok(Removed {
             removed,
             still_refused_by,

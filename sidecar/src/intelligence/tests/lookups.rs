@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reputation::{Action, Band, Rank, Verdict};
 
+use crate::intelligence::Removal;
 use crate::intelligence::testing::{Harness, StandIn, until};
 
 fn answer(score: u32) -> String {
@@ -104,6 +105,20 @@ async fn a_stale_answer_serves_while_a_new_one_is_fetched() {
     until(|| stand_in.seen().len() == 2).await;
     let known = || harness.intelligence.known("198.18.0.1".parse().unwrap());
     until(|| known().is_some_and(|verdict| verdict.score == 0)).await;
+}
+
+#[tokio::test]
+async fn unban_names_the_provider_that_refuses_the_address_all_the_same() {
+    let stand_in = StandIn::start(200, &answer(93)).await;
+    let harness = start(&stand_in).await;
+    harness.verdict("198.18.0.1").await;
+    let unban = Removal::Bans("198.18.0.1".parse().unwrap());
+    let removed = harness.intelligence.remove_decisions(unban).await.unwrap();
+    let rule = removed.still_refused_by.unwrap();
+    assert_eq!(
+        (rule.rank, rule.action, rule.reason.as_str()),
+        (Rank::Score, Action::Deny, "abuseipdb")
+    );
 }
 
 #[tokio::test]
@@ -298,7 +313,7 @@ async fn soft_feeds_and_providers_are_weighed_together_and_explained() {
         .collect();
     assert_eq!(sources, ["soft", "abuseipdb"]);
     assert_eq!(explained.sources[0].prefix.to_string(), "198.18.0.0/24");
-    assert!(explained.rule.is_none());
+    assert_eq!(explained.rule.unwrap().rank, Rank::Score);
 }
 
 #[tokio::test]
