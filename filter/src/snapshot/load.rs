@@ -14,7 +14,7 @@ use crate::metrics::Refusal;
 const EFFORT_BASE_PART: u32 = 8;
 const EFFORT_OVERLAY_PART: u32 = 2;
 const EFFORT_CHECK: u32 = 4;
-const ITEMS_PER_CHECK: usize = 50_000;
+const ITEMS_PER_CHECK: usize = 25_000;
 
 /// A snapshot on its way in.
 pub struct Load {
