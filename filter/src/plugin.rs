@@ -15,6 +15,8 @@ use crate::snapshot::{Snapshot, trying};
 use crate::turn::Turn;
 
 const IDLE_TICK_MS: u32 = 100;
+/// The very first tick: it takes up what lies ready.
+const FIRST_TICK_MS: u32 = 1;
 /// While a snapshot is being taken up, or the first one is expected.
 const BUSY_TICK_MS: u32 = 20;
 const EXPECTING_MICROS: u64 = 10_000_000;
@@ -26,6 +28,8 @@ pub struct Plugin {
     pub cache: Cache,
     pub lookups: Lookups,
     pub started_micros: u64,
+    /// Neither a request nor a tick has come yet.
+    fresh: bool,
     nonce: u64,
     keys: Keys,
     lease: Lease,
@@ -47,6 +51,7 @@ impl Plugin {
             snapshot: Snapshot::default(),
             lookups: Lookups::default(),
             started_micros,
+            fresh: true,
             nonce: turn.random.draw(),
             lease: Lease::default(),
             loader: Loader::default(),
@@ -80,6 +85,7 @@ impl Plugin {
     pub fn on_tick<H: Host>(&mut self, turn: &mut Turn<'_, H>, now: u64) {
         #[cfg(feature = "trap")]
         self.config.trap.at(turn.host, crate::trap::Callback::Tick);
+        self.catch_up(turn);
         let place = loader::Place {
             keys: &self.keys,
             nonce: self.nonce,
@@ -91,9 +97,6 @@ impl Plugin {
             self.modes.replace(modes);
         }
         self.modes.refresh(&self.config, turn.now);
-        if self.snapshot.trial_ends(now) {
-            trying::clear(turn.host, &self.keys, self.nonce);
-        }
         let leads = self.lease.holds(turn.host, &self.keys, self.nonce, now);
         let place = puller::Place {
             keys: &self.keys,
@@ -105,7 +108,32 @@ impl Plugin {
             request::on_answered(turn, self, &answered);
         }
         self.tell_the_fleet(turn, now);
-        self.set_tick(turn.host, report.busy || self.is_expecting(now));
+        let busy = report.busy || self.is_expecting(now);
+        self.set_tick(turn.host, pace(busy));
+    }
+
+    /// Before anything else is done: takes up the snapshot that older VMs have left ready. One that
+    /// replaces a VM that died so misses no request. Not while the plugin is configured: there Envoy tries
+    /// each plugin in a VM that it throws away.
+    pub fn catch_up<H: Host>(&mut self, turn: &mut Turn<'_, H>) {
+        if self.fresh {
+            self.fresh = false;
+            self.take_up_at_once(turn);
+        }
+    }
+
+    /// Says to the VMs to come that this one is about to decide by a snapshot for the first time, if it
+    /// is.
+    pub fn trial_begins<H: Host>(&self, host: &H) {
+        if let Some(version) = self.snapshot.on_trial() {
+            trying::note(host, &self.keys, self.nonce, version, host.now_micros());
+        }
+    }
+
+    /// It has decided.
+    pub fn trial_ends<H: Host>(&mut self, host: &H) {
+        trying::clear(host, &self.keys, self.nonce);
+        self.snapshot.trial_ends();
     }
 
     pub fn owns(&self, token: Token) -> bool {
@@ -138,7 +166,10 @@ impl Plugin {
     /// Makes `root`, which has just been configured, tick.
     pub fn start_ticking<H: Host>(&mut self, host: &H, root: ContextId) {
         if host.enter(root).is_ok() {
-            self.set_tick(host, self.snapshot.version().is_none());
+            match self.fresh {
+                true => self.set_tick(host, FIRST_TICK_MS),
+                false => self.set_tick(host, pace(self.snapshot.version().is_none())),
+            }
         }
     }
 
@@ -148,8 +179,22 @@ impl Plugin {
         self.snapshot.version().is_none() && age < EXPECTING_MICROS
     }
 
-    fn set_tick<H: Host>(&mut self, host: &H, busy: bool) {
-        let wanted = if busy { BUSY_TICK_MS } else { IDLE_TICK_MS };
+    #[cold]
+    fn take_up_at_once<H: Host>(&mut self, turn: &mut Turn<'_, H>) {
+        let place = loader::Place {
+            keys: &self.keys,
+            nonce: self.nonce,
+            started_micros: self.started_micros,
+            now_micros: turn.host.now_micros(),
+        };
+        let modes = self.loader.catch_up(turn, place, &mut self.snapshot);
+        if let Some(modes) = modes {
+            self.modes.replace(modes);
+            self.modes.refresh(&self.config, turn.now);
+        }
+    }
+
+    fn set_tick<H: Host>(&mut self, host: &H, wanted: u32) {
         if self.tick_ms != wanted {
             self.tick_ms = wanted;
             host.set_tick_period(wanted);
@@ -174,5 +219,12 @@ impl Plugin {
         if let Some(fleet) = self.beat.tell(turn.host, &self.keys, status, now) {
             turn.metrics.fleet(turn.host, fleet);
         }
+    }
+}
+
+fn pace(busy: bool) -> u32 {
+    match busy {
+        true => BUSY_TICK_MS,
+        false => IDLE_TICK_MS,
     }
 }

@@ -23,6 +23,7 @@ pub fn on_request<H: Host>(
     plugin: &mut Plugin,
     context: ContextId,
 ) -> Flow {
+    plugin.catch_up(turn);
     let config = &plugin.config;
     #[cfg(feature = "trap")]
     config
@@ -49,7 +50,6 @@ pub fn on_request<H: Host>(
     let Some(address) = address else {
         return fail(turn, &plugin.config, policy, FailureCause::Address);
     };
-    plugin.snapshot.served();
     if allowed {
         let judgement = Judgement::clean(Source::Local);
         return act(turn, &plugin.config, policy.mode, address, &judgement);
@@ -91,6 +91,9 @@ fn decide<H: Host>(
     address: ClientAddress,
     policy: Policy,
 ) -> Flow {
+    if plugin.snapshot.on_trial().is_some() {
+        rehearse(turn, plugin, address);
+    }
     let (config, snapshot) = (&plugin.config, &plugin.snapshot);
     if let Some(found) = find(snapshot.base(), snapshot.overlay(), address, turn.now) {
         let judgement = Judgement::of_entry(&found, &config.actions);
@@ -116,6 +119,21 @@ fn decide<H: Host>(
             },
         ),
     }
+}
+
+/// Decides once under a note and for nothing: if that ends the VM, the VMs to come know by what.
+#[cold]
+fn rehearse<H: Host>(turn: &Turn<'_, H>, plugin: &mut Plugin, address: ClientAddress) {
+    plugin.trial_begins(turn.host);
+    let (config, snapshot) = (&plugin.config, &plugin.snapshot);
+    let found = find(snapshot.base(), snapshot.overlay(), address, turn.now);
+    let judgement = found.map(|found| Judgement::of_entry(&found, &config.actions));
+    #[cfg(feature = "trap")]
+    if let Some(judgement) = &judgement {
+        config.trap.on_reason(judgement.reason);
+    }
+    std::hint::black_box(judgement);
+    plugin.trial_ends(turn.host);
 }
 
 fn known<'a, H: Host>(

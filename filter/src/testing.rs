@@ -15,6 +15,8 @@ use crate::host::{
 #[derive(Default)]
 pub struct MockHost {
     pub micros: Cell<u64>,
+    /// How much time goes by whenever somebody looks at the clock.
+    pub micros_per_look: Cell<u64>,
     /// How far somebody has set the time of day, in seconds.
     pub set_clock: Cell<i64>,
     pub configuration: RefCell<Vec<u8>>,
@@ -135,7 +137,9 @@ impl MockHost {
 
 impl Host for MockHost {
     fn now_micros(&self) -> u64 {
-        self.micros.get()
+        let now = self.micros.get() + self.micros_per_look.get();
+        self.micros.set(now);
+        now
     }
 
     fn unix_now(&self) -> UnixSeconds {

@@ -84,7 +84,7 @@ impl Stage {
             base: Some(Image::open(base).unwrap()),
             overlay: Some(Image::open(overlay).unwrap()),
         };
-        self.plugin.snapshot.activate(&manifest, incoming, 0);
+        self.plugin.snapshot.activate(&manifest, incoming);
     }
 
     fn request(&mut self, address: &str) -> Flow {
@@ -168,6 +168,25 @@ fn image(kind: Kind, entries: &[Entry]) -> Vec<u8> {
         builder.decide(cidr.parse().unwrap(), class, decided);
     }
     builder.build().unwrap()
+}
+
+#[test]
+fn a_snapshot_is_on_trial_until_it_has_decided_a_request() {
+    let mut stage = Stage::new(r#"{"mode":"enforce","allow":["192.0.2.9"]}"#);
+    stage.load(
+        &[("192.0.2.1", Rank::HardSource, LISTED, None)],
+        &[],
+        1,
+        false,
+    );
+    stage.request("192.0.2.9");
+    assert!(
+        stage.plugin.snapshot.on_trial().is_some(),
+        "not asked for a client that is allowed"
+    );
+    stage.request("192.0.2.1");
+    assert_eq!(stage.host.sent().len(), 1);
+    assert_eq!(stage.plugin.snapshot.on_trial(), None);
 }
 
 #[test]

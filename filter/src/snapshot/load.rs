@@ -86,6 +86,12 @@ impl Load {
         }
     }
 
+    /// Octets of both images.
+    pub fn length(&self) -> usize {
+        let manifest = &self.record.manifest;
+        manifest.base.length.saturating_add(manifest.overlay.length)
+    }
+
     pub fn is_done(&self) -> bool {
         matches!(self.step, Step::Done)
     }

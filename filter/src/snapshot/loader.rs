@@ -1,4 +1,4 @@
-//! Decides which snapshot to take up from shared memory, and how much of it per tick. What does not hold
+//! Decides which snapshot to take up from shared memory, and how much of it per tick or at once. What does not hold
 //! is refused and changes nothing.
 //!
 //! Bringing them there is the `puller`'s, the steps themselves are `load`'s; what is active and how it is
@@ -10,7 +10,8 @@ use reputation::mode::ModeOverride;
 use super::keys::Keys;
 use super::load::{Load, Stop};
 use super::record::{self, Record};
-use super::{Mismatch, Snapshot, trying};
+use super::trying::is_poisonous;
+use super::{Mismatch, Snapshot};
 use crate::host::Host;
 use crate::metrics::Refusal;
 use crate::turn::Turn;
@@ -19,6 +20,11 @@ use crate::turn::Turn;
 const EFFORT_PER_TICK: u32 = 8;
 /// Without any snapshot everything is unknown: then a tick does more.
 const EFFORT_FOR_THE_FIRST: u32 = 16;
+/// A VM that finds a snapshot ready when it starts takes it up before its first request, if it is no
+/// larger than this: it replaces one that died, and whoever kills VMs must not win a pass for the others.
+const MOST_AT_ONCE: usize = 32 << 20;
+/// After this the ticks go on with it: no request should wait for longer.
+const AT_ONCE_MICROS: u64 = 50_000;
 /// By then a writer that is alive has shown it, and its note says nothing.
 const SURE_MICROS: u64 = 2_000_000;
 /// Refusals that are remembered, so that each is said once.
@@ -35,7 +41,7 @@ pub struct Loader {
     held_off: Option<HeldOff>,
 }
 
-/// A version that is left alone while the note of a VM that was trying it stands.
+/// A version that is left alone while the notes of VMs that ended on it count.
 struct HeldOff {
     version: SnapshotVersion,
     since_micros: u64,
@@ -68,12 +74,8 @@ impl Loader {
         place: Place<'_>,
         snapshot: &mut Snapshot,
     ) -> Report {
-        self.look_at_the_note(turn, place);
-        let modes = self.look(turn.host, place);
-        if self.load.is_none() && self.pending {
-            self.pending = false;
-            self.load = self.choose(turn, place, snapshot);
-        }
+        self.look_at_the_notes(turn, place);
+        let modes = self.begin(turn, place, snapshot);
         self.work(turn, place, snapshot);
         Report {
             modes,
@@ -81,13 +83,47 @@ impl Loader {
         }
     }
 
-    /// Goes on with what was held off once the note is gone; says so once if it stays.
-    fn look_at_the_note<H: Host>(&mut self, turn: &mut Turn<'_, H>, place: Place<'_>) {
+    /// Takes up in one go what lies ready when a VM starts; gives the operator's modes. What takes too
+    /// long is left to the ticks.
+    pub fn catch_up<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        place: Place<'_>,
+        snapshot: &mut Snapshot,
+    ) -> Option<Vec<ModeOverride>> {
+        let modes = self.begin(turn, place, snapshot);
+        let since = |host: &H| host.now_micros().saturating_sub(place.now_micros);
+        while let Some(load) = self.load.take_if(|load| load.length() <= MOST_AT_ONCE) {
+            self.step(turn, place, snapshot, load);
+            if since(turn.host) >= AT_ONCE_MICROS {
+                break;
+            }
+        }
+        modes
+    }
+
+    /// Looks for something new, and begins with it.
+    fn begin<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        place: Place<'_>,
+        snapshot: &mut Snapshot,
+    ) -> Option<Vec<ModeOverride>> {
+        let modes = self.look(turn.host, place);
+        if self.load.is_none() && self.pending {
+            self.pending = false;
+            self.load = self.choose(turn, place, snapshot);
+        }
+        modes
+    }
+
+    /// Goes on with what was held off once the notes are gone; says so once if they stay.
+    fn look_at_the_notes<H: Host>(&mut self, turn: &mut Turn<'_, H>, place: Place<'_>) {
         let Some(held_off) = &mut self.held_off else {
             return;
         };
         let version = held_off.version;
-        if !is_tried(turn.host, place, version) {
+        if !is_poisonous(turn.host, place, version) {
             self.held_off = None;
             self.pending = true;
         } else if !held_off.said && place.now_micros.abs_diff(held_off.since_micros) >= SURE_MICROS
@@ -95,7 +131,7 @@ impl Loader {
             held_off.said = true;
             turn.metrics.refused(Refusal::Poison);
             log::warn!(
-                "portcullis: snapshot {version} was refused: a VM that was trying it has ended"
+                "portcullis: snapshot {version} was refused: several VMs that were trying it have ended"
             );
         }
     }
@@ -124,7 +160,7 @@ impl Loader {
         if !self.wants(turn, snapshot, &current) {
             return None;
         }
-        if !is_tried(turn.host, place, version) {
+        if !is_poisonous(turn.host, place, version) {
             return Some(Load::begin(current, snapshot));
         }
         let known = self.held_off.as_ref().map(|held_off| held_off.version);
@@ -137,7 +173,7 @@ impl Loader {
         }
         let previous = record::read(turn.host, &place.keys.previous)?;
         let loadable = self.wants(turn, snapshot, &previous)
-            && !is_tried(turn.host, place, previous.version());
+            && !is_poisonous(turn.host, place, previous.version());
         loadable.then(|| Load::begin(previous, snapshot))
     }
 
@@ -171,33 +207,35 @@ impl Loader {
         };
         let mut effort = 0;
         while effort < most
-            && let Some(mut load) = self.load.take()
+            && let Some(load) = self.load.take()
         {
             effort += load.effort();
-            let version = load.record.version();
-            match load.advance(turn.host, place, snapshot) {
-                Ok(()) if load.is_done() => {
-                    self.finish(turn, place, snapshot, *load);
-                }
-                Ok(()) => self.load = Some(load),
-                Err(stop) => {
-                    load.give_back(snapshot);
-                    match stop {
-                        Stop::Moved => self.pending = true,
-                        Stop::Refused(cause, why) => self.refuse(turn, version, cause, why),
-                    }
+            self.step(turn, place, snapshot, load);
+        }
+    }
+
+    fn step<H: Host>(
+        &mut self,
+        turn: &mut Turn<'_, H>,
+        place: Place<'_>,
+        snapshot: &mut Snapshot,
+        mut load: Box<Load>,
+    ) {
+        let version = load.record.version();
+        match load.advance(turn.host, place, snapshot) {
+            Ok(()) if load.is_done() => self.finish(turn, snapshot, *load),
+            Ok(()) => self.load = Some(load),
+            Err(stop) => {
+                load.give_back(snapshot);
+                match stop {
+                    Stop::Moved => self.pending = true,
+                    Stop::Refused(cause, why) => self.refuse(turn, version, cause, why),
                 }
             }
         }
     }
 
-    fn finish<H: Host>(
-        &mut self,
-        turn: &mut Turn<'_, H>,
-        place: Place<'_>,
-        snapshot: &mut Snapshot,
-        load: Load,
-    ) {
+    fn finish<H: Host>(&mut self, turn: &mut Turn<'_, H>, snapshot: &mut Snapshot, load: Load) {
         let manifest = &load.record.manifest;
         let version = manifest.version;
         if let Err(mismatch) = snapshot.check(manifest, &load.incoming) {
@@ -210,18 +248,8 @@ impl Loader {
             };
             return self.refuse(turn, version, cause, why.to_owned());
         }
-        let changes = load.incoming.base.is_some() || load.incoming.overlay.is_some();
-        if changes {
-            trying::note(
-                turn.host,
-                place.keys,
-                place.nonce,
-                version,
-                place.now_micros,
-            );
-        }
         let first = snapshot.version().is_none();
-        snapshot.activate(manifest, load.incoming, place.now_micros);
+        snapshot.activate(manifest, load.incoming);
         if first {
             log::info!("portcullis: first snapshot {version} is active");
         } else {
@@ -246,8 +274,4 @@ impl Loader {
         turn.metrics.refused(cause);
         log::warn!("portcullis: snapshot {version} was refused: {why}");
     }
-}
-
-fn is_tried<H: Host>(host: &H, place: Place<'_>, version: SnapshotVersion) -> bool {
-    trying::is_tried_by_another(host, place.keys, place.nonce, place.started_micros, version)
 }

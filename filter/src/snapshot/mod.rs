@@ -19,9 +19,6 @@ use keys::Layer;
 
 pub type Bytes = Vec<u8>;
 
-/// How long a new snapshot counts as on trial if no request comes.
-const TRIAL_MICROS: u64 = 5_000_000;
-
 #[derive(Default)]
 pub struct Snapshot {
     base: Option<Image<Bytes>>,
@@ -29,7 +26,8 @@ pub struct Snapshot {
     spare_base: Bytes,
     spare_overlay: Bytes,
     active: Option<Active>,
-    trial: Option<Trial>,
+    /// No request was decided by what is active yet.
+    on_trial: bool,
 }
 
 /// What is active, without its images.
@@ -41,12 +39,6 @@ struct Active {
     built_at: UnixSeconds,
     base: Digest,
     overlay: Digest,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Trial {
-    since_micros: u64,
-    served: bool,
 }
 
 /// New images on their way in; what is absent stays as it is.
@@ -133,12 +125,9 @@ impl Snapshot {
     }
 
     /// Makes `incoming` the active snapshot, in constant time.
-    pub fn activate(&mut self, manifest: &Manifest, incoming: Incoming, now_micros: u64) {
+    pub fn activate(&mut self, manifest: &Manifest, incoming: Incoming) {
         if incoming.base.is_some() || incoming.overlay.is_some() {
-            self.trial = Some(Trial {
-                since_micros: now_micros,
-                served: false,
-            });
+            self.on_trial = true;
         }
         if let Some(image) = incoming.base {
             let old = self.base.replace(image).map(Image::into_bytes);
@@ -158,22 +147,14 @@ impl Snapshot {
         });
     }
 
-    /// A request was decided by what is active.
-    pub fn served(&mut self) {
-        if let Some(trial) = &mut self.trial {
-            trial.served = true;
-        }
+    /// The version that is active without having decided a request yet.
+    pub fn on_trial(&self) -> Option<SnapshotVersion> {
+        self.version().filter(|_| self.on_trial)
     }
 
-    /// Whether the trial of the active snapshot has just ended well.
-    pub fn trial_ends(&mut self, now_micros: u64) -> bool {
-        let ends = self.trial.is_some_and(|trial| {
-            trial.served || now_micros.abs_diff(trial.since_micros) >= TRIAL_MICROS
-        });
-        if ends {
-            self.trial = None;
-        }
-        ends
+    /// A request was decided by what is active.
+    pub fn trial_ends(&mut self) {
+        self.on_trial = false;
     }
 
     fn spare(&mut self, layer: Layer) -> &mut Bytes {

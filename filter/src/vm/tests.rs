@@ -112,6 +112,16 @@ fn a_new_configuration_takes_over_from_the_old_root() {
 }
 
 #[test]
+fn a_plugin_ticks_at_once_and_looks_at_nothing_while_it_is_configured() {
+    let mut process = Process::new();
+    process.configure(1, "a", "{}");
+    assert_eq!(process.host.tick_ms.get(), 1);
+    assert!(process.host.shared_keys().is_empty());
+    process.tick(1);
+    assert_eq!(process.host.tick_ms.get(), 20);
+}
+
+#[test]
 fn another_sidecar_starts_anew_and_releases_who_was_held() {
     let mut process = Process::new();
     let hold = r#"{"mode":"enforce","unknown":"hold"}"#;

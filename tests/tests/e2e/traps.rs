@@ -178,32 +178,43 @@ async fn a_trap_while_a_new_vm_starts_is_survived() {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_traps_its_vm_is_refused_by_the_next_one() {
+async fn a_snapshot_that_traps_three_vms_is_refused_by_the_next_one() {
     let edge = trapping(json!({"trap_reason": "by hand"}), 1).await;
+    let deaths = || {
+        let log = edge.envoy.log();
+        log.matches("trapping as the test asked").count()
+    };
     // The canary is listed under that reason: whoever looks it up in this snapshot dies.
     let died = kit::eventually_async(LIMIT, || async {
         edge.envoy.status_for(CANARY).await;
-        trapped(&edge)
+        deaths() >= 3
     });
-    assert!(died.await);
+    assert!(died.await, "{}", edge.envoy.log());
     assert!(
         until_status(&edge.envoy, CANARY, 200).await,
         "{}",
         edge.envoy.log()
     );
-    let deaths = edge
-        .envoy
-        .log()
-        .matches("trapping as the test asked")
-        .count();
     for _ in 0..50 {
         assert_eq!(edge.envoy.status_for(CANARY).await, 200);
         assert_eq!(edge.envoy.status_for(CLIENT).await, 200);
     }
-    let after = edge
-        .envoy
-        .log()
-        .matches("trapping as the test asked")
-        .count();
-    assert_eq!(deaths, after, "the snapshot was tried again");
+    assert_eq!(deaths(), 3, "the snapshot was tried again");
+}
+
+#[tokio::test]
+async fn after_a_trap_in_a_request_the_next_listed_one_is_refused() {
+    let edge = trapping(json!({"trap": "request_headers"}), 1).await;
+    settled(&edge).await;
+    for _ in 0..10 {
+        let poison = Request::get("/").from_client(CLIENT).header("x-trap", "1");
+        assert_eq!(edge.envoy.send(&poison).await.unwrap().status, 503);
+        // Until the back-off is over Envoy itself answers.
+        let end = tokio::time::Instant::now() + LIMIT;
+        let mut status = 503;
+        while status == 503 && tokio::time::Instant::now() < end {
+            status = edge.envoy.status_for(CANARY).await;
+        }
+        assert_eq!(status, 403, "{}", edge.envoy.log());
+    }
 }
