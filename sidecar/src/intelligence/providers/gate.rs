@@ -247,16 +247,16 @@ impl Gate {
             .provider_request(self.name, outcome.name(), took);
         self.state().learn(self.name, outcome, limits, now, today);
         let used = match limits.remaining {
-            Some(remaining) => self.raise_book(today, limits.limit, remaining).await,
+            Some(remaining) => self.raise_book(today, remaining).await,
             None => None,
         };
         self.show_quota(today, used);
     }
 
-    /// The provider counts as well, and others may use the same key: the greater count is kept.
-    async fn raise_book(&self, today: Day, limit: Option<u32>, remaining: u32) -> Option<u32> {
-        let limit = limit.unwrap_or(self.state().budget.limit());
-        let said = limit.saturating_sub(remaining);
+    /// The provider counts as well, and others may use the same key: what it has left counts if that
+    /// is fewer. Others' calls do not come off a quota of ours that is smaller than the provider's.
+    async fn raise_book(&self, today: Day, remaining: u32) -> Option<u32> {
+        let said = self.state().budget.limit().saturating_sub(remaining);
         let raised = self.needs.store.raise_quota(self.name, today, said).await;
         if let Err(error) = &raised {
             let error = chain(error);

@@ -184,6 +184,26 @@ async fn the_quota_is_exported_from_the_start_and_never_jumps() {
 }
 
 #[tokio::test]
+async fn others_calls_with_the_same_key_leave_a_smaller_quota_of_ours_alone() {
+    let stand_in = StandIn::start(200, &answer(0)).await;
+    let left = |left| {
+        [
+            ("x-ratelimit-limit", "1000"),
+            ("x-ratelimit-remaining", left),
+        ]
+    };
+    let configured = config(&stand_in, 100);
+    let harness = Harness::start_with(&[("key", "sesame")], &configured).await;
+    for (low, said, remaining) in [(1, "500", 99), (2, "499", 98), (3, "7", 7), (4, "6", 6)] {
+        stand_in.tell(200, &left(said), &answer(0));
+        harness.verdict(&format!("198.18.0.{low}")).await;
+        let status = harness.intelligence.providers().swap_remove(0);
+        assert_eq!((status.daily_quota, status.remaining), (100, remaining));
+    }
+    assert_eq!(stand_in.seen().len(), 4);
+}
+
+#[tokio::test]
 async fn a_provider_that_is_too_slow_is_counted_as_that() {
     let stand_in = StandIn::start(200, &answer(0)).await;
     stand_in.hold();
