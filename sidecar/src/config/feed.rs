@@ -1,5 +1,6 @@
 //! `[[feed]]`: a list of addresses from a file or a URL.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -119,25 +120,20 @@ const FORMATS: [(&str, Format); 6] = [
 
 pub(super) fn validate_all(sections: Vec<Section<'_>>) -> Vec<Feed> {
     let mut feeds: Vec<Feed> = Vec::new();
+    let mut names = BTreeSet::new();
     for mut section in sections {
-        let feed = validate(&mut section);
-        if let Some(feed) = feed {
-            if feeds.iter().any(|other| other.name == feed.name) {
-                section.fault(
-                    "name",
-                    format!("{:?} is the name of another feed too", feed.name),
-                );
-            }
-            feeds.push(feed);
-        }
+        feeds.extend(validate(&mut section, &mut names));
         section.finish();
     }
     feeds
 }
 
 /// Takes every key before it gives up, so that all faults of one feed are found together.
-fn validate(section: &mut Section<'_>) -> Option<Feed> {
+fn validate(section: &mut Section<'_>, names: &mut BTreeSet<String>) -> Option<Feed> {
     let name = section.require("name", "name = \"…\"", value::name);
+    if let Some(name) = name.as_ref().filter(|name| !names.insert((*name).clone())) {
+        section.fault("name", format!("{name:?} is the name of another feed too"));
+    }
     let format = format(section);
     let source = source(section);
     let family = section.get("family", value::name);

@@ -374,6 +374,17 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
+fn a_name_is_told_to_be_taken_beside_other_faults_of_its_feed() {
+    let text = format!("{FEED}{}", FEED.replace("score = 90", "score = 0"));
+    let told = faults(&text);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("is the name of another feed too"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn text_that_is_not_toml_names_its_lines() {
     let told = faults("[listen]\nedge = \n[store]\nkind = @\n");
     let places: Vec<_> = told
