@@ -1,7 +1,7 @@
 //! The commands that only look: `check`, `explain`, `feeds` (and its release), `providers`, `secrets`.
 
 use hyper::Method;
-use reputation::{ClientAddress, Verdict};
+use reputation::{Band, ClientAddress, Verdict};
 use serde::Deserialize;
 
 use super::CliError;
@@ -109,7 +109,8 @@ fn explained(explanation: &Explanation) -> String {
         Some(deciding) => text.push_str(&format!("decided by: {}\n", rule(deciding))),
         None => text.push_str("decided by: no list or decision holds it\n"),
     }
-    if let Some(id) = explanation.decision_id {
+    let may_be_refused = explanation.band != Band::Clean;
+    if let Some(id) = explanation.decision_id.filter(|_| may_be_refused) {
         text.push_str(&format!(
             "a refused client sees: x-portcullis-decision: {id}\n"
         ));
@@ -221,4 +222,26 @@ fn secret_rows(secrets: Vec<SecretStatus>) -> String {
 
 fn age(seconds: u32) -> String {
     crate::duration::show(std::time::Duration::from_secs(seconds.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(action: &str, band: &str) -> String {
+        let explanation = serde_json::json!({
+            "address": "203.0.113.7", "action": action, "band": band, "score": 0,
+            "reason": "operator", "decision_id": "0d8a70cfa95060ac",
+            "decisions": [], "sources": [], "coverage": {"answered": 0, "asked": 0},
+        });
+        explained(&serde_json::from_value(explanation).unwrap())
+    }
+
+    #[test]
+    fn only_who_may_be_refused_is_told_to_see_a_decision() {
+        let id = "x-portcullis-decision: 0d8a70cfa95060ac";
+        assert!(text("deny", "malicious").contains(id));
+        assert!(text("tag", "suspicious").contains(id));
+        assert!(!text("allow", "clean").contains(id));
+    }
 }
