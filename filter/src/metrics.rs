@@ -55,7 +55,7 @@ pub enum Refusal {
     Image,
     /// The overlay is not for this base.
     Base,
-    /// Another VM was trying it when it ended.
+    /// Other VMs were trying it when they ended.
     Poison,
 }
 

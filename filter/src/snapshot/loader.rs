@@ -10,7 +10,7 @@ use reputation::mode::ModeOverride;
 use super::keys::Keys;
 use super::load::{Load, Stop};
 use super::record::{self, Record};
-use super::trying::is_poisonous;
+use super::trying::{self, is_poisonous};
 use super::{Mismatch, Snapshot};
 use crate::host::Host;
 use crate::metrics::Refusal;
@@ -84,7 +84,8 @@ impl Loader {
     }
 
     /// Takes up in one go what lies ready when a VM starts; gives the operator's modes. What takes too
-    /// long is left to the ticks.
+    /// long is left to the ticks. Under a note: were it to end the VM, it would end each one that
+    /// follows, in its first request.
     pub fn catch_up<H: Host>(
         &mut self,
         turn: &mut Turn<'_, H>,
@@ -92,13 +93,22 @@ impl Loader {
         snapshot: &mut Snapshot,
     ) -> Option<Vec<ModeOverride>> {
         let modes = self.begin(turn, place, snapshot);
-        let since = |host: &H| host.now_micros().saturating_sub(place.now_micros);
-        while let Some(load) = self.load.take_if(|load| load.length() <= MOST_AT_ONCE) {
+        let small = self.load.take_if(|load| load.length() <= MOST_AT_ONCE);
+        let Some(load) = small else { return modes };
+        let Place {
+            keys,
+            nonce,
+            now_micros,
+            ..
+        } = place;
+        trying::note(turn.host, keys, nonce, load.record.version(), now_micros);
+        self.load = Some(load);
+        while turn.host.now_micros().saturating_sub(now_micros) < AT_ONCE_MICROS
+            && let Some(load) = self.load.take()
+        {
             self.step(turn, place, snapshot, load);
-            if since(turn.host) >= AT_ONCE_MICROS {
-                break;
-            }
         }
+        trying::clear(turn.host, keys, nonce);
         modes
     }
 

@@ -513,6 +513,8 @@ fn a_vm_that_starts_beside_older_ones_has_snapshot_and_modes_in_its_first_reques
     let mut b = world.worker(2);
     assert_eq!(b.version(), None, "not while it is configured");
     b.turn(&world.host, |turn, plugin| plugin.catch_up(turn));
+    let notes = world.host.shared(&world.keys().trying);
+    assert_eq!(notes.unwrap().0, b"", "written and taken away");
     assert_eq!(b.version(), Some(1));
     assert!(b.lists("192.0.2.1") && b.lists("1.0.0.0"));
     let policy = (b.plugin.modes).policy(&world.host, &b.plugin.config, NOW);

@@ -1,7 +1,7 @@
 //! The note `trying V`, so that a poisonous snapshot does not trap each reloaded VM again.
 //!
-//! A VM writes it before it decides its first request by V and takes it away when that is decided, so that
-//! what ends a VM at any other moment is not put down to V. One that starts and finds the notes of several
+//! A VM writes it before it takes V up at its start, and before it decides its first request by V, and takes
+//! it away when that is done, so that what ends a VM at any other moment is not put down to V. One that starts and finds the notes of several
 //! others leaves V alone, unless they show that they are alive: then V did not end them.
 
 use reputation::manifest::SnapshotVersion;

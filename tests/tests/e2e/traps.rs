@@ -48,8 +48,8 @@ fn listing(version: u64, addresses: &[&str]) -> Draft {
     lines.fold(draft, Draft::base)
 }
 
-/// Waits until the worker has served by its snapshot for long enough to trust it: from then on no death
-/// is put down to the snapshot.
+/// Waits until the worker serves by its snapshot and has ticked since: from then on no death is put down to
+/// the snapshot, and what it counted is seen.
 async fn settled(edge: &RawEdge) {
     let denied = ["action=\"deny\"", "source=\"snapshot\""];
     for _ in 0..2 {

@@ -116,7 +116,7 @@ async fn watch(
     Ok([poison, good, listed])
 }
 
-/// A worker puts its death down to the snapshot until it has served by it for a while.
+/// The worker serves by its snapshot.
 async fn settled(envoy: &Envoy) -> bool {
     let served = eventually_async(LIMIT, || async {
         envoy.status_for(LISTED).await;
