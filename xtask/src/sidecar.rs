@@ -1,6 +1,7 @@
 //! Builds the sidecar.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
@@ -16,4 +17,40 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf, Error> {
         .args(["build", "--locked", "--package", "sidecar"]);
     run::run(&mut command)?;
     Ok(workspace.built("debug/portcullis"))
+}
+
+/// Says that there is no C compiler, before minutes go into building: TLS is partly C and assembler.
+pub fn require_tools() -> Result<(), Error> {
+    // CC, HOST_CC, CC_x86_64-unknown-linux-gnu and the like choose another one.
+    let chooses = |variable: &str| variable.split('_').any(|word| word == "CC");
+    let mut variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    if variables.any(|variable| chooses(&variable)) {
+        return Ok(());
+    }
+    require_c_compiler("cc")
+}
+
+fn require_c_compiler(cc: &str) -> Result<(), Error> {
+    if run::works(Command::new(cc).arg("--version")) {
+        return Ok(());
+    }
+    Err(Error::Missing {
+        tool: format!("a C compiler ({cc})"),
+        remedy: "the sidecar's TLS needs one; run `apt-get install gcc libc6-dev`".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_c_compiler_a_sentence_says_what_to_install() {
+        let told = require_c_compiler("cc-that-is-nowhere").unwrap_err();
+        assert_eq!(
+            told.to_string(),
+            "a C compiler (cc-that-is-nowhere) is not installed: the sidecar's TLS needs one; \
+             run `apt-get install gcc libc6-dev`"
+        );
+    }
 }

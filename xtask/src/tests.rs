@@ -27,6 +27,8 @@ struct Built {
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
+    sidecar::require_tools()?;
+    envoy::require_tools(workspace, &options.envoy)?;
     if options.only.is_empty() {
         check(workspace)?;
     }

@@ -21,6 +21,8 @@ pub struct Options {
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     let list = options.feed.as_deref().map(list::List::read).transpose()?;
     stage::require_free_ports()?;
+    sidecar::require_tools()?;
+    envoy::require_tools(workspace, &options.envoy)?;
     let parts = stage::Parts {
         wasm: filter::build(workspace, filter::Variant::Shipped)?,
         portcullis: sidecar::build(workspace)?,
