@@ -14,7 +14,7 @@ use crate::api::problem::{Kind, Problem};
 
 /// `POST /v1/decisions`.
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a decision")]
 pub struct NewDecisionBody {
     /// An address or a prefix.
     pub cidr: String,
@@ -34,7 +34,7 @@ pub struct NewDecisionBody {
 
 /// `PUT /v1/mode`.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mode")]
 pub struct NewModeBody {
     /// `enforce`, `monitor` or `off`.
     pub mode: String,
@@ -112,4 +112,20 @@ pub fn duration(text: Option<&str>) -> Result<Option<Duration>, Problem> {
         return Err(problem(format!("{text:?} is shorter than a second")));
     }
     Ok(Some(duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_another_shape_is_told_without_our_names_for_things() {
+        for text in ["[]", "5", "null", "\"ban\""] {
+            let decision = serde_json::from_str::<NewDecisionBody>(text).unwrap_err();
+            let mode = serde_json::from_str::<NewModeBody>(text).unwrap_err();
+            let (decision, mode) = (decision.to_string(), mode.to_string());
+            assert!(decision.contains("expected a decision"), "{decision}");
+            assert!(mode.contains("expected a mode"), "{mode}");
+        }
+    }
 }
