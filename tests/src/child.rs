@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process;
+
 use crate::error::KitError;
 use crate::wait::eventually;
 
@@ -78,16 +80,17 @@ impl Child {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let name = match signal {
-            Signal::Terminate => "-TERM",
-            Signal::Kill => "-KILL",
-            Signal::Stop => "-STOP",
-            Signal::Continue => "-CONT",
+        let signal = match signal {
+            Signal::Terminate => process::Signal::TERM,
+            Signal::Kill => process::Signal::KILL,
+            Signal::Stop => process::Signal::STOP,
+            Signal::Continue => process::Signal::CONT,
         };
         // The process is a child that was not waited for, so the id is still its own.
-        let _ = Command::new("kill")
-            .args([name, &self.id().to_string()])
-            .status();
+        let id = i32::try_from(self.id())
+            .ok()
+            .and_then(process::Pid::from_raw);
+        let _sent = id.map(|id| process::kill_process(id, signal));
     }
 
     /// Sends `signal` and waits for the end of the process.
