@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use kit::Request;
 use kit::abuseipdb::{AbuseIpDb, KEY};
 use kit::serve::Answer;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::common::{CANARY, Edge, sidecar_that_blocks, until_status};
 
@@ -66,6 +68,30 @@ async fn no_failure_of_the_provider_reaches_a_client() {
         );
     }
     assert_eq!(edge.envoy.status_for(CANARY).await, 403);
+}
+
+/// Each question waits at the sidecar for as long as it may, so each needs a connection of its own.
+#[tokio::test]
+async fn a_provider_that_hangs_refuses_nobody_of_many_strangers_at_once() {
+    let abuseipdb = AbuseIpDb::start().await.unwrap();
+    abuseipdb.fail_with(Some(Answer::Silence));
+    let sidecar = sidecar_that_blocks(&[])
+        .toml(&abuseipdb.toml())
+        .env("ABUSEIPDB_KEY", KEY);
+    let closed = json!({"failure": "closed", "unknown": "hold", "hold_ms": 1900});
+    let edge = Edge::start_with(sidecar, |envoy| envoy.plugin(closed).unwrap()).await;
+    let mut requests = JoinSet::new();
+    for host in 1..=200 {
+        let address = edge.envoy.edge();
+        requests.spawn(async move {
+            let request = Request::get("/").from_client(&format!("8.8.4.{host}"));
+            let response = request.send(address).await;
+            response.map_or(0, |response| response.status)
+        });
+    }
+    let statuses = requests.join_all().await;
+    let passed = statuses.iter().filter(|&&status| status == 200).count();
+    assert_eq!(passed, 200, "{statuses:?}");
 }
 
 #[tokio::test]
