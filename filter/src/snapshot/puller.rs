@@ -179,16 +179,17 @@ impl Puller {
     }
 
     fn back_off<H: Host>(&mut self, turn: &mut Turn<'_, H>, place: Place<'_>, fault: Fault) {
-        let message = match fault {
-            Fault::Sidecar(message) => message,
+        // One failure between successes is no news: Envoy is still starting, or the sidecar restarts.
+        let (message, is_news) = match fault {
+            Fault::Sidecar(message) => (message, self.pause_micros > 0),
             Fault::Refused(cause, message) => {
                 turn.metrics.refused(cause);
-                message
+                (message, true)
             }
         };
         // It may quote what the sidecar sent.
         let message = printable(&message, MAX_MESSAGE);
-        if self.logged.as_ref() != Some(&message) {
+        if is_news && self.logged.as_ref() != Some(&message) {
             log::warn!(
                 "portcullis: {message} (cluster {})",
                 place.sidecar.poll_cluster
