@@ -96,39 +96,19 @@ impl ImageBuilder {
 
     /// Adds an entry that is kept by itself, beside others on the same prefix.
     pub fn decide(&mut self, cidr: Cidr, class: ClassId, decided: Decided) {
-        let (created, len) = (decided.created, cidr.len());
-        let expires = decided.expires.unwrap_or(UnixSeconds::MAX);
-        let id = decided.id.map_or(decided::NO_ID, |id| id.0);
+        let len = cidr.len();
         match Place::of(cidr) {
             Place::V4(key) => {
                 let entries = self.decided_v4.entry(len).or_default();
-                entries.push(Entry {
-                    key,
-                    class,
-                    created,
-                    expires,
-                    id,
-                });
+                entries.push(entry(key, class, decided));
             }
             Place::V6(key) => {
                 let entries = self.decided_v6.entry(len).or_default();
-                entries.push(Entry {
-                    key,
-                    class,
-                    created,
-                    expires,
-                    id,
-                });
+                entries.push(entry(key, class, decided));
             }
             Place::V6Long(key) => {
                 let entries = self.decided_v6_long.entry(len).or_default();
-                entries.push(Entry {
-                    key,
-                    class,
-                    created,
-                    expires,
-                    id,
-                });
+                entries.push(entry(key, class, decided));
             }
         }
     }
@@ -160,6 +140,16 @@ impl ImageBuilder {
             add_masks(Tag::Masks6Long, self.masks_v6_long, &mut out);
         }
         out.into_image(&self.meta).ok_or(BuildError::TooLarge)
+    }
+}
+
+fn entry<K>(key: K, class: ClassId, decided: Decided) -> Entry<K> {
+    Entry {
+        key,
+        class,
+        created: decided.created,
+        expires: decided.expires.unwrap_or(UnixSeconds::MAX),
+        id: decided.id.map_or(decided::NO_ID, |id| id.0),
     }
 }
 

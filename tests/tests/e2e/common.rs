@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kit::envoy::{CONNECTIONS, EnvoyBuilder};
-use kit::sidecar::SidecarBuilder;
+use kit::sidecar::{Addresses, SidecarBuilder};
 use kit::{Connection, Envoy, RawSidecar, Request, Sidecar, Upstream, eventually_async};
 use serde_json::Value;
 
@@ -66,11 +66,7 @@ impl Edge {
     ) -> Self {
         let upstream = Upstream::start().await.unwrap();
         let sidecar = sidecar.start().await.unwrap();
-        let builder = Envoy::builder()
-            .unwrap()
-            .upstream(upstream.address())
-            .unwrap();
-        let builder = builder.sidecar(&sidecar.addresses()).unwrap();
+        let builder = between(&upstream, &sidecar.addresses());
         let envoy = change(builder).start().await.unwrap();
         Self {
             envoy,
@@ -83,6 +79,13 @@ impl Edge {
     pub async fn cli(&self, arguments: &[&str]) -> String {
         cli(&self.sidecar, arguments).await
     }
+}
+
+/// An Envoy in the demo's configuration that knows where both are.
+pub fn between(upstream: &Upstream, sidecar: &Addresses) -> EnvoyBuilder {
+    let builder = Envoy::builder().unwrap();
+    let builder = builder.upstream(upstream.address()).unwrap();
+    builder.sidecar(sidecar).unwrap()
 }
 
 /// Runs a command that must succeed; returns what it printed.
@@ -106,11 +109,7 @@ impl RawEdge {
     pub async fn start_with(change: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder) -> Self {
         let upstream = Upstream::start().await.unwrap();
         let sidecar = RawSidecar::start().await.unwrap();
-        let builder = Envoy::builder()
-            .unwrap()
-            .upstream(upstream.address())
-            .unwrap();
-        let builder = builder.sidecar(&sidecar.addresses()).unwrap();
+        let builder = between(&upstream, &sidecar.addresses());
         let envoy = change(builder).start().await.unwrap();
         Self {
             envoy,

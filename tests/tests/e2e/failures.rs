@@ -11,7 +11,8 @@ use kit::{Envoy, RawSidecar, Request, Upstream};
 use serde_json::json;
 
 use crate::common::{
-    CANARY, Edge, LIMIT, RawEdge, no_vm_died, sidecar_that_blocks, until_metric, until_status,
+    CANARY, Edge, LIMIT, RawEdge, between, no_vm_died, sidecar_that_blocks, until_metric,
+    until_status,
 };
 
 const CLIENT: &str = "203.0.113.5";
@@ -30,16 +31,8 @@ fn asking(version: u64) -> kit::snapshot::Built {
 async fn a_sidecar_that_is_down_at_the_start_stops_nobody_and_is_found_when_it_comes() {
     let upstream = Upstream::start().await.unwrap();
     let mut sidecar = sidecar_that_blocks(&[]).prepare().unwrap();
-    let builder = Envoy::builder()
-        .unwrap()
-        .upstream(upstream.address())
-        .unwrap();
-    let envoy = builder
-        .sidecar(&sidecar.addresses())
-        .unwrap()
-        .start()
-        .await
-        .unwrap();
+    let builder = between(&upstream, &sidecar.addresses());
+    let envoy = builder.start().await.unwrap();
     for _ in 0..20 {
         assert_eq!(envoy.status_for(CANARY).await, 200);
     }

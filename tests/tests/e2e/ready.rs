@@ -1,10 +1,10 @@
 //! The readiness path: for the platform's probe, not for the public.
 
 use kit::envoy::READY;
-use kit::{Envoy, RawSidecar, Request, Upstream};
+use kit::{RawSidecar, Request, Upstream};
 use serde_json::json;
 
-use crate::common::{Edge, sidecar_that_blocks};
+use crate::common::{Edge, between, sidecar_that_blocks};
 
 #[tokio::test]
 async fn the_platform_is_told_and_the_public_is_not() {
@@ -30,16 +30,8 @@ async fn a_worker_without_a_snapshot_asks_for_time() {
     let upstream = Upstream::start().await.unwrap();
     let mut sidecar = RawSidecar::start().await.unwrap();
     sidecar.stop();
-    let builder = Envoy::builder()
-        .unwrap()
-        .upstream(upstream.address())
-        .unwrap();
-    let envoy = builder
-        .sidecar(&sidecar.addresses())
-        .unwrap()
-        .start()
-        .await
-        .unwrap();
+    let builder = between(&upstream, &sidecar.addresses());
+    let envoy = builder.start().await.unwrap();
     assert_eq!(envoy.send(&Request::get(READY)).await.unwrap().status, 503);
     assert_eq!(envoy.status_for("203.0.113.5").await, 200);
 }
