@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use hyper::Method;
 use reputation::decision::Origin;
-use reputation::{Action, Cidr, Decision};
+use reputation::{Action, Cidr, Decision, Rank};
 
 use super::CliError;
 use super::args::{Allow, Ban};
 use super::output::{count, table, time, until};
 use super::session::{Session, encode};
 use crate::api::admin::{Decisions, NewDecisionBody};
-use crate::intelligence::{Removed, Rule};
+use crate::intelligence::{Explanation, Removed, Rule};
 
 const PATH: &str = "/v1/decisions";
 /// What `unban --allow` grants.
@@ -28,7 +28,17 @@ pub async fn ban(session: &Session, ban: &Ban) -> Result<String, CliError> {
         } = decision;
         format!("{cidr} is banned {} (decision {id})", until(expires))
     };
-    session.change(Method::POST, PATH, Some(&body), show).await
+    let banned = session
+        .change(Method::POST, PATH, Some(&body), show)
+        .await?;
+    if session.json {
+        return Ok(banned);
+    }
+    // Who bans under attack must not believe in a ban that does nothing.
+    let address = encode(&ban.address.network().to_string());
+    let path = format!("/v1/explain/{address}");
+    let overruled = session.show(&path, overruled).await?;
+    Ok(banned + &overruled)
 }
 
 pub async fn allow(session: &Session, allow: &Allow) -> Result<String, CliError> {
@@ -121,6 +131,22 @@ pub fn rule(rule: &Rule) -> String {
         "{} on {prefix} by {} ({reason}{id}{end})",
         action.name(),
         rank.name()
+    )
+}
+
+/// What to know of a ban that an operator's allow outranks; nothing if none does.
+fn overruled(explanation: Explanation) -> String {
+    let allow = explanation
+        .rule
+        .filter(|rule| rule.rank == Rank::OperatorAllow);
+    let Some(allow) = allow else {
+        return String::new();
+    };
+    format!(
+        "\n{} still passes: {}\nto let the ban count: portcullis unallow {}",
+        explanation.address,
+        rule(&allow),
+        allow.prefix
     )
 }
 

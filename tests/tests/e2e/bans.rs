@@ -42,6 +42,20 @@ async fn a_ban_holds_and_lapses_although_the_sidecar_is_dead() {
 }
 
 #[tokio::test]
+async fn whoever_bans_what_an_operator_allows_is_told_that_it_still_passes() {
+    let edge = Edge::start(sidecar_that_blocks(&[])).await;
+    edge.cli(&["allow", "203.0.113.0/24"]).await;
+    let said = edge.cli(&["ban", CLIENT]).await;
+    assert!(said.contains("still passes"), "{said}");
+    assert!(said.contains("unallow 203.0.113.0/24"), "{said}");
+    assert_eq!(edge.envoy.status_for(CLIENT).await, 200);
+    edge.cli(&["unallow", "203.0.113.0/24"]).await;
+    assert!(until_status(&edge.envoy, CLIENT, 403).await);
+    let said = edge.cli(&["ban", "203.0.113.6"]).await;
+    assert!(!said.contains("still passes"), "{said}");
+}
+
+#[tokio::test]
 async fn an_allow_lifts_a_denial_that_is_cached() {
     let abuseipdb = AbuseIpDb::start().await.unwrap();
     abuseipdb.knows("8.8.4.4", 100);
