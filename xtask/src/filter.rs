@@ -48,24 +48,9 @@ pub fn build(workspace: &Workspace, variant: Variant) -> Result<PathBuf, Error> 
         variant.file_name(),
         toolchain::TARGET
     ));
-    let build_dir = workspace.built(variant.build_dir());
-    let mut command = route.cargo();
-    command
-        .current_dir(workspace.root())
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "filter",
-            "--lib",
-            "--profile",
-            "wasm",
-        ])
-        .args(["--target", toolchain::TARGET, "--target-dir"])
-        .arg(&build_dir)
-        .args(variant.features());
-    run::run(&mut command)?;
-    let raw = build_dir.join(toolchain::TARGET).join("wasm/filter.wasm");
+    let mut command = wasm_cargo(workspace, route, "build", "filter", variant);
+    run::run(command.args(["--lib", "--profile", "wasm"]))?;
+    let raw = built_by_cargo(workspace, variant, "filter.wasm");
     let finished = workspace.built(variant.file_name());
     finish_file(raw, finished)
 }
@@ -74,41 +59,40 @@ pub fn build(workspace: &Workspace, variant: Variant) -> Result<PathBuf, Error> 
 pub fn build_noop(workspace: &Workspace) -> Result<PathBuf, Error> {
     let route = toolchain::ensure()?;
     say::step("building the stock no-op filter");
-    let build_dir = workspace.built(Variant::Shipped.build_dir());
-    let mut command = route.cargo();
-    command
-        .current_dir(workspace.root())
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "noop",
-            "--profile",
-            "wasm",
-        ])
-        .args(["--target", toolchain::TARGET, "--target-dir"])
-        .arg(&build_dir);
-    run::run(&mut command)?;
-    Ok(build_dir.join(toolchain::TARGET).join("wasm/noop.wasm"))
+    let variant = Variant::Shipped;
+    let mut command = wasm_cargo(workspace, route, "build", "noop", variant);
+    run::run(command.args(["--profile", "wasm"]))?;
+    Ok(built_by_cargo(workspace, variant, "noop.wasm"))
 }
 
 /// Lints the plugin for the target it runs on.
 pub fn lint(workspace: &Workspace) -> Result<(), Error> {
-    let mut command: Command = toolchain::ensure()?.cargo();
+    let route = toolchain::ensure()?;
+    let mut command = wasm_cargo(workspace, route, "clippy", "filter", Variant::Shipped);
+    run::run(command.args(["--", "-D", "warnings"]))
+}
+
+/// Cargo for one package on the plugin's target, in the build folder of `variant`.
+fn wasm_cargo(
+    workspace: &Workspace,
+    route: toolchain::Route,
+    task: &str,
+    package: &str,
+    variant: Variant,
+) -> Command {
+    let mut command = route.cargo();
     command
         .current_dir(workspace.root())
-        .args([
-            "clippy",
-            "--locked",
-            "--package",
-            "filter",
-            "--target",
-            toolchain::TARGET,
-        ])
-        .arg("--target-dir")
-        .arg(workspace.built("wasm"))
-        .args(["--", "-D", "warnings"]);
-    run::run(&mut command)
+        .args([task, "--locked", "--package", package])
+        .args(["--target", toolchain::TARGET, "--target-dir"])
+        .arg(workspace.built(variant.build_dir()))
+        .args(variant.features());
+    command
+}
+
+fn built_by_cargo(workspace: &Workspace, variant: Variant, file: &str) -> PathBuf {
+    let target = workspace.built(variant.build_dir()).join(toolchain::TARGET);
+    target.join("wasm").join(file)
 }
 
 fn finish_file(raw: PathBuf, finished: PathBuf) -> Result<PathBuf, Error> {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use reputation::decision::Origin;
-use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
+use reputation::UnixSeconds;
 
 use super::Metrics;
+use super::metrics::tests::a_ban;
 use super::metrics::{CacheLayer, CacheResult};
 
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
@@ -20,16 +20,7 @@ fn written() -> Metrics {
     metrics.provider_quota("abuseipdb", 2, 1);
     metrics.feed_taken("a", 1, UnixSeconds(1));
     metrics.feed_refused("a", "fetch");
-    metrics.set_decisions([&Decision {
-        id: DecisionId(1),
-        cidr: "203.0.113.7".parse().unwrap(),
-        kind: DecisionKind::Ban,
-        origin: Origin::Operator,
-        reason: String::new(),
-        author: String::new(),
-        created: UnixSeconds(1),
-        expires: None,
-    }]);
+    metrics.set_decisions([&a_ban()]);
     metrics.config_loaded(true);
     metrics.http_request("edge", "verdict", 200, second);
     metrics

@@ -1,7 +1,7 @@
 //! The core of it: who is refused, who passes, who passes with a mark.
 
 use kit::{Request, Sidecar};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common::{CANARY, Edge, cli, header_names, sidecar_that_blocks, until_status};
 
@@ -55,13 +55,7 @@ async fn an_address_on_a_soft_list_passes_with_marks_for_the_upstream() {
         .list("soft", "score = 90", "plain", LISTED)
         .unwrap();
     let edge = Edge::start(sidecar).await;
-    let passed = edge
-        .envoy
-        .send(&Request::get("/").from_client(LISTED))
-        .await
-        .unwrap();
-    assert_eq!(passed.status, 200);
-    let headers = &passed.json()["headers"];
+    let headers = headers_at_the_upstream(&edge).await;
     assert_eq!(headers["x-portcullis-action"], "tag");
     assert_eq!(headers["x-portcullis-band"], "suspicious");
     assert_eq!(headers["x-portcullis-reason"], "soft");
@@ -80,15 +74,9 @@ async fn the_mark_for_throttling_stays_inside_the_proxy() {
         .unwrap();
     let throttle = json!({"actions": {"suspicious": "throttle"}});
     let edge = Edge::start_with(sidecar, |envoy| envoy.plugin(throttle).unwrap()).await;
-    let passed = edge
-        .envoy
-        .send(&Request::get("/").from_client(LISTED))
-        .await
-        .unwrap();
-    assert_eq!(passed.status, 200);
-    let headers = &passed.json()["headers"];
+    let headers = headers_at_the_upstream(&edge).await;
     assert_eq!(headers["x-portcullis-action"], "throttle");
-    assert_eq!(headers["x-portcullis-throttle"], serde_json::Value::Null);
+    assert_eq!(headers["x-portcullis-throttle"], Value::Null);
 }
 
 #[tokio::test]
@@ -160,4 +148,12 @@ async fn a_feed_cannot_list_what_nobody_may_list() {
         "a protected range"
     );
     assert_eq!(edge.envoy.status_for("192.0.2.9").await, 200, "0.0.0.0/0");
+}
+
+/// What the upstream sees of a request of the listed client, which must pass.
+async fn headers_at_the_upstream(edge: &Edge) -> Value {
+    let request = Request::get("/").from_client(LISTED);
+    let passed = edge.envoy.send(&request).await.unwrap();
+    assert_eq!(passed.status, 200);
+    passed.json()["headers"].clone()
 }

@@ -199,4 +199,4 @@ fn kind_name(kind: DecisionKind) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -37,7 +37,17 @@ fn the_names_of_the_public_contract_are_kept() {
 #[test]
 fn decisions_that_are_gone_are_not_counted_on() {
     let metrics = Metrics::new();
-    let ban = Decision {
+    let ban = a_ban();
+    metrics.set_decisions([&ban]);
+    let line = "portcullis_decisions{origin=\"operator\",type=\"ban\"} 1";
+    assert!(metrics.encode().unwrap().contains(line));
+    metrics.set_decisions([]);
+    assert!(!metrics.encode().unwrap().contains("portcullis_decisions{"));
+}
+
+/// A decision to count.
+pub fn a_ban() -> Decision {
+    Decision {
         id: reputation::DecisionId(1),
         cidr: "203.0.113.7".parse().unwrap(),
         kind: DecisionKind::Ban,
@@ -46,10 +56,5 @@ fn decisions_that_are_gone_are_not_counted_on() {
         author: String::new(),
         created: UnixSeconds(1),
         expires: None,
-    };
-    metrics.set_decisions([&ban]);
-    let line = "portcullis_decisions{origin=\"operator\",type=\"ban\"} 1";
-    assert!(metrics.encode().unwrap().contains(line));
-    metrics.set_decisions([]);
-    assert!(!metrics.encode().unwrap().contains("portcullis_decisions{"));
+    }
 }
