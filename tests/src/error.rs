@@ -16,6 +16,11 @@ pub enum KitError {
     },
     #[error("{0} is not built: run `cargo xtask test`, which builds it and says where it lies")]
     NotBuilt(PathBuf),
+    #[error("{tool} is not installed: run `{command}`")]
+    NotInstalled {
+        tool: &'static str,
+        command: &'static str,
+    },
     #[error("the configuration has no {0}")]
     Config(String),
     #[error("{part} ended while it started; its log ends with:\n{log}")]

@@ -1,4 +1,4 @@
-//! The test kit: starts the real parts (Envoy, the sidecar) and stand-ins for all others (upstream,
+//! The test kit: starts the real parts (Envoy, the sidecar, Redis) and stand-ins for all others (upstream,
 //! AbuseIPDB, a sidecar that misbehaves on command), speaks raw HTTP to them and waits for events.
 //!
 //! Used by the end-to-end tests beside it, by `cargo xtask demo` and by the benchmarks. Everything that
@@ -14,6 +14,7 @@ pub mod parts;
 pub mod ports;
 pub mod prometheus;
 pub mod raw_sidecar;
+pub mod redis;
 pub mod serve;
 pub mod sidecar;
 pub mod snapshot;
@@ -24,6 +25,7 @@ pub use client::{Connection, Request, Response};
 pub use envoy::Envoy;
 pub use error::KitError;
 pub use raw_sidecar::RawSidecar;
+pub use redis::Redis;
 pub use sidecar::Sidecar;
 pub use upstream::Upstream;
 pub use wait::{eventually, eventually_async};

@@ -26,6 +26,23 @@ pub fn portcullis() -> Result<PathBuf, KitError> {
     part("PORTCULLIS_BIN", "debug/portcullis")
 }
 
+/// Redis's server, which the system's package manager installs.
+pub fn redis_server() -> Result<PathBuf, KitError> {
+    if let Some(given) = env::var_os("PORTCULLIS_REDIS") {
+        return Ok(PathBuf::from(given));
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders = env::split_paths(&path);
+    let found = folders.find_map(|folder| {
+        let binary = folder.join("redis-server");
+        binary.is_file().then_some(binary)
+    });
+    found.ok_or(KitError::NotInstalled {
+        tool: "redis-server",
+        command: "apt-get install redis-server",
+    })
+}
+
 /// A file of the checkout.
 pub fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)

@@ -14,6 +14,7 @@ pub struct SidecarBuilder {
     binary: PathBuf,
     ports: Ports,
     edge: Option<PathBuf>,
+    store: String,
     guard: String,
     rest: String,
     environment: Vec<(String, String)>,
@@ -39,6 +40,7 @@ impl Sidecar {
                 metrics: ports::reserve()?,
             },
             edge: None,
+            store: "kind = \"embedded\"\n".to_owned(),
             guard: "permit_special = true\n".to_owned(),
             rest: String::new(),
             environment: Vec::new(),
@@ -61,6 +63,19 @@ impl SidecarBuilder {
     pub fn toml(mut self, text: &str) -> Self {
         self.rest.push_str(text);
         self.rest.push('\n');
+        self
+    }
+
+    /// Keeps its words in the Redis at this URL instead of a file of its own.
+    pub fn redis(mut self, url: &str) -> Self {
+        self.store = format!("kind = \"redis\"\nurl = {url:?}\n");
+        self
+    }
+
+    /// A line of `[store]`.
+    pub fn store(mut self, line: &str) -> Self {
+        self.store.push_str(line);
+        self.store.push('\n');
         self
     }
 
@@ -141,9 +156,10 @@ impl SidecarBuilder {
         };
         format!(
             "[listen]\nedge = {edge:?}\nadmin = \"{}\"\nmetrics = \"{}\"\n\n\
-             [store]\nkind = \"embedded\"\npath = {:?}\n\n[guard]\n{}\n{}",
+             [store]\n{}path = {:?}\n\n[guard]\n{}\n{}",
             loopback(self.ports.admin),
             loopback(self.ports.metrics),
+            self.store,
             self.folder.path().join("store"),
             self.guard,
             self.rest,

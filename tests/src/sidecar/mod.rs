@@ -119,6 +119,25 @@ impl Sidecar {
             .collect()
     }
 
+    /// The process that runs now; none while it is down.
+    pub fn process_id(&mut self) -> Option<u32> {
+        let child = self.child.as_mut()?;
+        (!child.has_ended()).then(|| child.id())
+    }
+
+    /// Its memory in bytes, as far as it is resident.
+    pub fn memory(&self) -> u64 {
+        let id = self.child.as_ref().map(Child::id).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let mut fields = status
+            .lines()
+            .filter_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = fields.next().and_then(|line| line.trim().split(' ').next());
+        1024 * kilobytes
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0_u64)
+    }
+
     pub fn signal(&self, signal: Signal) {
         if let Some(child) = &self.child {
             child.signal(signal);
