@@ -6,6 +6,7 @@ mod envoy;
 mod error;
 mod filter;
 mod finish;
+mod redis;
 mod run;
 mod say;
 mod sidecar;
@@ -46,6 +47,9 @@ enum Task {
         /// A list to load as a hard source: ipsum, netset or plain, IPv4 or IPv6.
         #[arg(long, value_name = "FILE")]
         feed: Option<std::path::PathBuf>,
+        /// Keep decisions in a Redis, which is started too, instead of a file of the sidecar's own.
+        #[arg(long)]
+        redis: bool,
         #[arg(long, default_value = envoy::DEFAULT_VERSION)]
         envoy: String,
     },
@@ -98,8 +102,19 @@ impl Task {
                 }
                 Ok(())
             }
-            Self::Demo { check, feed, envoy } => {
-                demo::run(&workspace, &demo::Options { check, feed, envoy })
+            Self::Demo {
+                check,
+                feed,
+                redis,
+                envoy,
+            } => {
+                let options = demo::Options {
+                    check,
+                    feed,
+                    redis,
+                    envoy,
+                };
+                demo::run(&workspace, &options)
             }
             Self::Test { envoy, only } => tests::run(&workspace, &tests::Options { envoy, only }),
             Self::Bench {

@@ -7,7 +7,7 @@ use kit::config::EdgeConfig;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{envoy, filter, run, say, sidecar};
+use crate::{envoy, filter, redis, run, say, sidecar};
 
 /// Crates that are built for Wasm only.
 const WASM_ONLY: [&str; 2] = ["--exclude", "noop"];
@@ -24,11 +24,13 @@ struct Built {
     wasm: PathBuf,
     trap: PathBuf,
     portcullis: PathBuf,
+    redis: PathBuf,
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     sidecar::require_tools()?;
     envoy::require_tools(workspace, &options.envoy)?;
+    redis::ensure()?;
     if options.only.is_empty() {
         check(workspace)?;
     }
@@ -78,6 +80,7 @@ fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
         trap: filter::build(workspace, filter::Variant::Trap)?,
         portcullis: sidecar::build(workspace)?,
         envoy: envoy::ensure(workspace, version)?,
+        redis: redis::ensure()?,
     })
 }
 
@@ -135,7 +138,8 @@ fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(
         .env("PORTCULLIS_ENVOY", absolute(&built.envoy))
         .env("PORTCULLIS_WASM", absolute(&built.wasm))
         .env("PORTCULLIS_WASM_TRAP", absolute(&built.trap))
-        .env("PORTCULLIS_BIN", absolute(&built.portcullis));
+        .env("PORTCULLIS_BIN", absolute(&built.portcullis))
+        .env("PORTCULLIS_REDIS", absolute(&built.redis));
     run::run(&mut command)
 }
 

@@ -117,9 +117,13 @@ impl RedisClient {
 impl Reply {
     /// The bytes as text; empty if it is something else.
     pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.bytes().unwrap_or_default()).into_owned()
+    }
+
+    pub fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            _ => String::new(),
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
         }
     }
 

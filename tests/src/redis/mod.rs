@@ -74,6 +74,28 @@ impl Redis {
             .unwrap_or(0))
     }
 
+    /// All strings under keys of this pattern: values, and the fields and values of hashes.
+    pub async fn contents(&self, pattern: &str) -> Result<Vec<Vec<u8>>, KitError> {
+        let mut client = self.connect().await?;
+        let keys = client.command(&["KEYS", pattern]).await?;
+        let mut contents = Vec::new();
+        for key in keys.items().iter().filter_map(Reply::bytes) {
+            let kind = client.command(&[b"TYPE", key]).await?.text();
+            let reply = match kind.as_str() {
+                "hash" => client.command(&[b"HGETALL", key]).await?,
+                _ => client.command(&[b"MGET", key]).await?,
+            };
+            contents.extend(
+                reply
+                    .items()
+                    .iter()
+                    .filter_map(Reply::bytes)
+                    .map(<[u8]>::to_vec),
+            );
+        }
+        Ok(contents)
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("redis.out")).unwrap_or_default()
     }

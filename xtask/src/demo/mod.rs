@@ -8,13 +8,15 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{envoy, filter, say, sidecar};
+use crate::{envoy, filter, redis, say, sidecar};
 
 pub struct Options {
     /// End after the proof.
     pub check: bool,
     /// A list that is loaded as a hard source, and from which the proof draws addresses.
     pub feed: Option<PathBuf>,
+    /// The sidecar keeps its words in a Redis.
+    pub redis: bool,
     pub envoy: String,
 }
 
@@ -23,10 +25,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     stage::require_free_ports()?;
     sidecar::require_tools()?;
     envoy::require_tools(workspace, &options.envoy)?;
+    let redis = options.redis.then(redis::ensure).transpose()?;
     let parts = stage::Parts {
         wasm: filter::build(workspace, filter::Variant::Shipped)?,
         portcullis: sidecar::build(workspace)?,
         envoy: envoy::ensure(workspace, &options.envoy)?,
+        redis,
     };
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::Said(format!("cannot start the demo's runtime: {error}")))?;
@@ -44,6 +48,7 @@ async fn perform(
     if let Some(list) = &list {
         proof::list(&stage, list).await?;
     }
+    proof::redis(&stage).await?;
     if options.check {
         say::line("The demo holds what it promises.");
         return Ok(());

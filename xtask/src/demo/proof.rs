@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kit::{Connection, Request};
+use kit::{Connection, Redis, Request, eventually_async};
 use reputation::ClientAddress;
 
 use super::list::List;
@@ -63,6 +63,46 @@ pub async fn list(stage: &Stage, list: &List) -> Result<(), Error> {
     Err(Error::Said(
         "the proof failed: not every answer was the right one".into(),
     ))
+}
+
+/// A ban is kept in Redis, if there is one: it is found there, and gone once it is taken back.
+pub async fn redis(stage: &Stage) -> Result<(), Error> {
+    let Some(redis) = &stage.redis else {
+        return Ok(());
+    };
+    command(stage, &["ban", CLEAN, "--for", "1h"]).await?;
+    let banned = eventually_async(LIMIT, || async {
+        stage.envoy.status_for(CLEAN).await == 403
+    });
+    let (banned, kept) = (banned.await, holds(redis, CLEAN).await?);
+    command(stage, &["unban", CLEAN]).await?;
+    let gone = !holds(redis, CLEAN).await?;
+    say::step(format_args!(
+        "a ban of {CLEAN}: enforced: {banned}, in Redis: {kept}, gone after the unban: {gone}"
+    ));
+    if banned && kept && gone {
+        return Ok(());
+    }
+    Err(Error::Said(
+        "the proof failed: the ban is not kept in Redis".into(),
+    ))
+}
+
+/// Whether any value in Redis names this address.
+async fn holds(redis: &Redis, address: &str) -> Result<bool, Error> {
+    let values = redis.contents("*").await?;
+    let mut texts = values.iter().map(|value| String::from_utf8_lossy(value));
+    Ok(texts.any(|text| text.contains(address)))
+}
+
+/// Runs the operator's command line.
+async fn command(stage: &Stage, arguments: &[&str]) -> Result<(), Error> {
+    let output = stage.sidecar.cli(arguments).await?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Error::Said(said))
 }
 
 /// How many of these addresses get this status.

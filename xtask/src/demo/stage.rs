@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use kit::config::{EdgeConfig, Endpoint};
-use kit::sidecar::Ports;
-use kit::{Envoy, Sidecar, Upstream};
+use kit::sidecar::{Ports, SidecarBuilder};
+use kit::{Envoy, Redis, Sidecar, Upstream};
 
 use super::list::{List, feed_toml};
 use crate::error::Error;
@@ -30,12 +30,15 @@ pub struct Parts {
     pub wasm: PathBuf,
     pub portcullis: PathBuf,
     pub envoy: PathBuf,
+    /// Only where the sidecar shall use one.
+    pub redis: Option<PathBuf>,
 }
 
 /// Everything that runs; ends with this value.
 pub struct Stage {
     pub envoy: Envoy,
-    sidecar: Sidecar,
+    pub sidecar: Sidecar,
+    pub redis: Option<Redis>,
     portcullis: PathBuf,
     _upstream: Upstream,
 }
@@ -71,14 +74,21 @@ impl Stage {
         std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
         say::step("starting the example upstream");
         let upstream = Upstream::start_on(UPSTREAM).await?;
+        let redis = start_redis(parts, &folder).await?;
         say::step("starting the sidecar");
-        let sidecar = start_sidecar(workspace, parts, list, &folder).await?;
+        let sidecar = prepare_sidecar(workspace, parts, list, &folder)?;
+        let sidecar = match &redis {
+            Some(redis) => sidecar.redis(&redis.url()),
+            None => sidecar,
+        };
+        let sidecar = sidecar.start().await?;
         say::step("starting Envoy");
         let envoy = start_envoy(parts, &folder).await?;
         let portcullis = parts.portcullis.clone();
         Ok(Self {
             envoy,
             sidecar,
+            redis,
             portcullis,
             _upstream: upstream,
         })
@@ -117,12 +127,22 @@ Ctrl-C ends everything.",
     }
 }
 
-async fn start_sidecar(
+/// With persistence, as a Redis that keeps decisions must be.
+async fn start_redis(parts: &Parts, folder: &Path) -> Result<Option<Redis>, Error> {
+    let Some(binary) = &parts.redis else {
+        return Ok(None);
+    };
+    say::step("starting Redis");
+    let redis = Redis::builder_in(folder, binary)?.append_only();
+    Ok(Some(redis.start().await?))
+}
+
+fn prepare_sidecar(
     workspace: &Workspace,
     parts: &Parts,
     list: Option<&List>,
     folder: &Path,
-) -> Result<Sidecar, Error> {
+) -> Result<SidecarBuilder, Error> {
     let sample = workspace.at("envoy/demo/sample.netset");
     let mut builder = Sidecar::builder_in(folder)?
         .binary(&parts.portcullis)
@@ -131,7 +151,7 @@ async fn start_sidecar(
     if let Some(list) = list {
         builder = builder.toml(&list.toml("given"));
     }
-    Ok(builder.start().await?)
+    Ok(builder)
 }
 
 async fn start_envoy(parts: &Parts, folder: &Path) -> Result<Envoy, Error> {
