@@ -14,8 +14,7 @@ use sidecar::config::{Config, ConfigError};
 use sidecar::http::HttpClient;
 use sidecar::intelligence::{Intelligence, Parts, StartError};
 use sidecar::secrets::Secrets;
-use sidecar::store::embedded::EmbeddedStore;
-use sidecar::store::{Store, StoreError};
+use sidecar::store::{self, StoreError};
 use sidecar::telemetry::{self, Metrics};
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -79,14 +78,13 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
     files::raise_limit();
     let shutdown = on_signal().map_err(ServeError::Signal)?;
-    let clock = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new());
     metrics.config_loaded(true);
     let secrets = Arc::new(Secrets::new(config.secrets.clone()));
     warn_of_missing(&secrets);
 
-    let store = EmbeddedStore::open(&config.store.path, clock.now()).await?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let store = store::open(&config, &secrets, &clock, &metrics, &shutdown).await?;
     let token = AdminToken::prepare(&config, &secrets)?;
     let listeners = Listeners::bind(&config.listen).await?;
     listeners.log();

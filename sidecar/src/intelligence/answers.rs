@@ -10,13 +10,13 @@ use reputation::{Cidr, ClientAddress, UnixSeconds};
 
 use super::chance::spread_seconds;
 use super::providers::{Asked, Gate};
-use crate::store::{Store, StoredVerdict, VerdictKey};
+use crate::store::{KEPT_PAST_EXPIRY, Store, StoredVerdict, VerdictKey};
 use crate::telemetry::metrics::{CacheLayer, CacheResult};
 use crate::telemetry::{Metrics, chain};
 
 /// How long an answer is fresh, and how long beyond that it serves, in seconds.
 const FRESH_FOR: u32 = 24 * 3600;
-pub const STALE_FOR: u32 = 72 * 3600;
+pub const STALE_FOR: u32 = KEPT_PAST_EXPIRY;
 /// How many keys are kept in memory.
 const KEYS: u64 = 200_000;
 /// Under how many bits of an IPv6 address one answer counts for all.
@@ -116,10 +116,7 @@ impl Answers {
             return answers;
         }
         self.count(CacheLayer::Memory, &[], now);
-        let mut answers = Vec::with_capacity(gates.len());
-        for gate in gates {
-            answers.push(self.stored(key, gate.name(), now).await);
-        }
+        let answers = self.stored(key, gates, now).await;
         self.count(CacheLayer::Store, &answers, now);
         let answers = Arc::new(answers);
         if answers.iter().any(Option::is_some) {
@@ -169,19 +166,19 @@ impl Answers {
         answers
     }
 
-    async fn stored(&self, key: Key, provider: &str, now: UnixSeconds) -> Option<Answer> {
-        let key = store_key(key, provider);
-        match self.store.verdict(&key).await {
-            Ok(said) => said.map(Answer::stored).filter(|answer| answer.counts(now)),
+    async fn stored(&self, key: Key, gates: &[Arc<Gate>], now: UnixSeconds) -> Vec<Option<Answer>> {
+        let keys = gates.iter().map(|gate| store_key(key, gate.name()));
+        let keys: Vec<_> = keys.collect();
+        let said = match self.store.verdicts(&keys).await {
+            Ok(said) => said,
             Err(error) => {
-                tracing::warn!(
-                    provider,
-                    error = chain(&error),
-                    "the store gives no answers"
-                );
-                None
+                tracing::warn!(error = chain(&error), "the store gives no answers");
+                return vec![None; gates.len()];
             }
-        }
+        };
+        let answers = said.into_iter().map(|said| said.map(Answer::stored));
+        let counting = |answer: &Answer| answer.counts(now);
+        answers.map(|answer| answer.filter(counting)).collect()
     }
 
     async fn write(&self, key: Key, provider: &str, said: StoredVerdict) {

@@ -150,7 +150,7 @@ impl Press {
     }
 
     async fn prepare(&mut self) -> Result<(), PublishError> {
-        let version = self.next_version().await?;
+        let version = self.workshop.store.next_version().await?;
         let preparation = Preparation {
             sources: Arc::clone(&self.workshop.sources),
             catalogue: Arc::clone(&self.catalogue),
@@ -192,7 +192,7 @@ impl Press {
             listed: Arc::clone(&self.listed),
             decisions: self.workshop.sources.decisions(),
         };
-        let version = self.next_version().await?;
+        let version = self.workshop.store.next_version().await?;
         let remaining = self.workshop.clock.now().until(base.valid_until);
         let kind = Kind::Overlay {
             base: base.built.reference.digest,
@@ -280,13 +280,6 @@ impl Press {
             built_at,
             valid_until: built_at.plus(valid_for),
         }
-    }
-
-    async fn next_version(&self) -> Result<SnapshotVersion, StoreError> {
-        Ok(SnapshotVersion {
-            epoch: self.workshop.store.epoch().await?,
-            version: self.workshop.store.next_version().await?,
-        })
     }
 }
 

@@ -5,18 +5,32 @@
 //! by `intelligence`.
 
 pub mod embedded;
+mod health;
 #[cfg(test)]
 mod suite;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use reputation::manifest::SnapshotVersion;
 use reputation::mode::ModeOverride;
 use reputation::{ClientAddress, Decision, DecisionId, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
-use crate::clock::Day;
+use crate::clock::{Clock, Day};
+use crate::config::Config;
+use crate::secrets::Secrets;
+use crate::telemetry::Metrics;
+use embedded::EmbeddedStore;
+
+pub use health::{Concern, StoreHealth, StoreKind};
+
+/// How long past its expiry a verdict stays readable at least, in seconds: stale answers serve while a
+/// new one is fetched.
+pub const KEPT_PAST_EXPIRY: u32 = 72 * 3600;
 
 /// Every method but the verdicts' is durable before it returns: what it wrote survives `kill -9` and a
 /// power cut. Verdicts are written in the background, at most a second later.
@@ -30,8 +44,16 @@ pub trait Store: Send + Sync {
     /// Does nothing if it is that high already.
     async fn raise_epoch(&self, at_least: u64) -> Result<u64, StoreError>;
 
-    /// A version above every one handed out before in this epoch, across restarts. The first is 1.
-    async fn next_version(&self) -> Result<u64, StoreError>;
+    /// The epoch now in force, and in it a version above every one handed out before, to whomever,
+    /// across restarts. The first is 1.
+    async fn next_version(&self) -> Result<SnapshotVersion, StoreError>;
+
+    /// The highest version that was handed out in the epoch now in force, to whomever; 0 if none was.
+    async fn latest(&self) -> Result<SnapshotVersion, StoreError>;
+
+    /// Resolves when epoch, decisions or modes may differ from what was last read here, because another
+    /// process wrote them or the store came back. What this process writes does not count.
+    async fn changed(&self);
 
     async fn decisions(&self) -> Result<Vec<Decision>, StoreError>;
 
@@ -53,17 +75,21 @@ pub trait Store: Send + Sync {
     /// the key); returns the count now in force.
     async fn raise_quota(&self, provider: &str, day: Day, used: u32) -> Result<u32, StoreError>;
 
-    /// What `provider` last said of `address`, expired or not: stale answers serve while a new one is
-    /// fetched.
-    async fn verdict(&self, key: &VerdictKey) -> Result<Option<StoredVerdict>, StoreError>;
+    /// What each provider last said of its address, in the order of `keys`, expired or not.
+    async fn verdicts(&self, keys: &[VerdictKey])
+    -> Result<Vec<Option<StoredVerdict>>, StoreError>;
 
     async fn put_verdict(&self, key: VerdictKey, verdict: StoredVerdict) -> Result<(), StoreError>;
 
-    /// Deletes verdicts that expired before `before`; returns how many went.
+    /// Deletes verdicts that expired before `before`, if the store does not let them lapse by itself;
+    /// returns how many went.
     async fn prune_verdicts(&self, before: UnixSeconds) -> Result<usize, StoreError>;
 
     /// Makes everything durable that was written so far. Called on shutdown.
     async fn flush(&self) -> Result<(), StoreError>;
+
+    /// Whether it works now, and what about it may cost the operator decisions.
+    async fn health(&self) -> StoreHealth;
 
     async fn put_decision(&self, decision: &Decision) -> Result<(), StoreError> {
         let put = vec![decision.clone()];
@@ -82,6 +108,23 @@ pub trait Store: Send + Sync {
         })
         .await
     }
+}
+
+/// Opens the store that `config` asks for, and watches its health until `shutdown`. Must be called
+/// within a tokio runtime.
+pub async fn open(
+    config: &Config,
+    _secrets: &Arc<Secrets>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    shutdown: &CancellationToken,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let store = EmbeddedStore::open(&config.store.path, clock.now()).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let watching = health::watch(Arc::clone(&store), Arc::clone(metrics));
+    let ended = shutdown.clone();
+    tokio::spawn(async move { ended.run_until_cancelled(watching).await });
+    Ok(store)
 }
 
 #[derive(Debug, Clone, Default)]

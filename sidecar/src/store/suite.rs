@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reputation::decision::Origin;
+use reputation::manifest::SnapshotVersion;
 use reputation::mode::{Mode, ModeOverride};
 use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
 
@@ -24,7 +25,8 @@ pub async fn run<F: Factory>(new_factory: impl Fn() -> F) {
     modes_are_replaced_as_a_whole(&new_factory()).await;
     quota_is_counted_per_provider_and_day(&new_factory()).await;
     versions_rise_across_restarts_and_begin_anew_with_an_epoch(&new_factory()).await;
-    verdicts_are_found_again_and_pruned(&new_factory()).await;
+    verdicts_are_found_again_in_the_order_asked(&new_factory()).await;
+    a_store_that_works_says_so(&new_factory()).await;
 }
 
 async fn decisions_survive_and_change_in_one_step(factory: &impl Factory) {
@@ -80,46 +82,43 @@ async fn quota_is_counted_per_provider_and_day(factory: &impl Factory) {
 async fn versions_rise_across_restarts_and_begin_anew_with_an_epoch(factory: &impl Factory) {
     let store = factory.open().await;
     let epoch = u64::from(CREATED.0);
+    let version = |epoch, version| SnapshotVersion { epoch, version };
     assert_eq!(store.epoch().await.unwrap(), epoch);
-    assert_eq!(store.next_version().await.unwrap(), 1);
+    assert_eq!(store.latest().await.unwrap(), version(epoch, 0));
+    assert_eq!(store.next_version().await.unwrap(), version(epoch, 1));
     drop(store);
     let store = factory.open().await;
-    assert_eq!(store.next_version().await.unwrap(), 2);
+    assert_eq!(store.next_version().await.unwrap(), version(epoch, 2));
     assert_eq!(store.raise_epoch(epoch - 1).await.unwrap(), epoch);
-    assert_eq!(store.next_version().await.unwrap(), 3);
+    assert_eq!(store.next_version().await.unwrap(), version(epoch, 3));
+    assert_eq!(store.latest().await.unwrap(), version(epoch, 3));
     assert_eq!(store.raise_epoch(epoch + 9).await.unwrap(), epoch + 9);
-    assert_eq!(store.next_version().await.unwrap(), 1);
+    assert_eq!(store.latest().await.unwrap(), version(epoch + 9, 0));
+    assert_eq!(store.next_version().await.unwrap(), version(epoch + 9, 1));
     drop(store);
     assert_eq!(factory.open().await.epoch().await.unwrap(), epoch + 9);
 }
 
-async fn verdicts_are_found_again_and_pruned(factory: &impl Factory) {
+async fn verdicts_are_found_again_in_the_order_asked(factory: &impl Factory) {
     let store = factory.open().await;
-    let (old, young) = (key("one", "203.0.113.7"), key("one", "2001:db8::7"));
-    store
-        .put_verdict(old.clone(), verdict(10, 100))
-        .await
-        .unwrap();
-    store
-        .put_verdict(young.clone(), verdict(20, 200))
-        .await
-        .unwrap();
-    store
-        .put_verdict(old.clone(), verdict(30, 100))
-        .await
-        .unwrap();
-    assert_eq!(store.verdict(&old).await.unwrap(), Some(verdict(30, 100)));
+    let (one, other) = (key("one", "203.0.113.7"), key("one", "2001:db8::7"));
+    let put = |key: &VerdictKey, verdict| store.put_verdict(key.clone(), verdict);
+    put(&one, verdict(10, 100)).await.unwrap();
+    put(&other, verdict(20, 200)).await.unwrap();
+    put(&one, verdict(30, 100)).await.unwrap();
+    let asked = [other, key("two", "203.0.113.7"), one];
+    let found = vec![Some(verdict(20, 200)), None, Some(verdict(30, 100))];
+    assert_eq!(store.verdicts(&asked).await.unwrap(), found);
+    assert_eq!(store.verdicts(&[]).await.unwrap(), vec![]);
     store.flush().await.unwrap();
     drop(store);
     let store = factory.open().await;
-    assert_eq!(store.verdict(&old).await.unwrap(), Some(verdict(30, 100)));
-    assert_eq!(
-        store.verdict(&key("two", "203.0.113.7")).await.unwrap(),
-        None
-    );
-    assert_eq!(store.prune_verdicts(UnixSeconds(150)).await.unwrap(), 1);
-    assert_eq!(store.verdict(&old).await.unwrap(), None);
-    assert_eq!(store.verdict(&young).await.unwrap(), Some(verdict(20, 200)));
+    assert_eq!(store.verdicts(&asked).await.unwrap(), found);
+}
+
+async fn a_store_that_works_says_so(factory: &impl Factory) {
+    let store = factory.open().await;
+    assert_eq!(store.health().await.fault, None);
 }
 
 fn decision(id: u64, cidr: &str) -> Decision {
@@ -135,19 +134,20 @@ fn decision(id: u64, cidr: &str) -> Decision {
     }
 }
 
-fn key(provider: &str, address: &str) -> VerdictKey {
+pub fn key(provider: &str, address: &str) -> VerdictKey {
     VerdictKey {
         provider: provider.to_owned(),
         address: address.parse().unwrap(),
     }
 }
 
-fn verdict(score: u8, expires: u32) -> StoredVerdict {
+/// Expires so many seconds after [`CREATED`].
+pub fn verdict(score: u8, expires: u32) -> StoredVerdict {
     StoredVerdict {
         score,
         categories: vec!["ssh".to_owned()],
         observed: None,
-        fetched: UnixSeconds(1),
-        expires: UnixSeconds(expires),
+        fetched: CREATED,
+        expires: CREATED.plus(expires),
     }
 }

@@ -8,6 +8,7 @@ use reputation::UnixSeconds;
 use super::Metrics;
 use super::metrics::tests::a_ban;
 use super::metrics::{CacheLayer, CacheResult};
+use crate::store::{Concern, StoreHealth, StoreKind};
 
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
 
@@ -21,6 +22,12 @@ fn written() -> Metrics {
     metrics.feed_taken("a", 1, UnixSeconds(1));
     metrics.feed_refused("a", "fetch");
     metrics.set_decisions([&a_ban()]);
+    metrics.store_health(&StoreHealth {
+        kind: StoreKind::Redis,
+        place: String::new(),
+        fault: None,
+        concerns: vec![Concern::ReadOnly],
+    });
     metrics.config_loaded(true);
     metrics.http_request("edge", "verdict", 200, second);
     metrics

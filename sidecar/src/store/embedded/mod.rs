@@ -17,11 +17,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redb::{Database, DatabaseError, StorageError};
+use reputation::manifest::SnapshotVersion;
 use reputation::mode::ModeOverride;
 use reputation::{Decision, UnixSeconds};
 
-use super::{DecisionChange, Store, StoreError, StoredVerdict, VerdictKey};
+use super::{DecisionChange, Store, StoreError, StoreHealth, StoreKind, StoredVerdict, VerdictKey};
 use crate::clock::Day;
+use crate::telemetry::chain;
 use file::DatabaseFile;
 
 /// Must be opened and used within a tokio runtime.
@@ -81,9 +83,19 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn next_version(&self) -> Result<u64, StoreError> {
+    async fn next_version(&self) -> Result<SnapshotVersion, StoreError> {
         let what = "number a snapshot";
         self.run(what, tables::next_version).await
+    }
+
+    async fn latest(&self) -> Result<SnapshotVersion, StoreError> {
+        let what = "read the last snapshot's number";
+        self.run(what, tables::latest).await
+    }
+
+    /// The file is this process's alone.
+    async fn changed(&self) {
+        std::future::pending().await
     }
 
     async fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
@@ -143,13 +155,22 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn verdict(&self, key: &VerdictKey) -> Result<Option<StoredVerdict>, StoreError> {
-        if let Some(pending) = self.shared.pending().get(key) {
-            return Ok(Some(pending.clone()));
+    async fn verdicts(
+        &self,
+        keys: &[VerdictKey],
+    ) -> Result<Vec<Option<StoredVerdict>>, StoreError> {
+        let pending: Vec<_> = {
+            let pending = self.shared.pending();
+            keys.iter().map(|key| pending.get(key).cloned()).collect()
+        };
+        if pending.iter().all(Option::is_some) {
+            return Ok(pending);
         }
-        let key = key.clone();
-        self.run("read a verdict", move |database| {
-            tables::verdict(database, &key)
+        let keys = keys.to_vec();
+        self.run("read verdicts", move |database| {
+            let on_disk = tables::verdicts(database, &keys)?;
+            let newest = pending.into_iter().zip(on_disk);
+            Ok(newest.map(|(pending, old)| pending.or(old)).collect())
         })
         .await
     }
@@ -183,6 +204,16 @@ impl Store for EmbeddedStore {
             written.map_err(|error| shared.explain(what, error))
         });
         written.await.map_err(|source| failed(what, source))?
+    }
+
+    async fn health(&self) -> StoreHealth {
+        let fault = self.epoch().await.err();
+        StoreHealth {
+            kind: StoreKind::Embedded,
+            place: self.shared.file.path().display().to_string(),
+            fault: fault.map(|fault| chain(&fault)),
+            concerns: Vec::new(),
+        }
     }
 }
 
@@ -286,10 +317,7 @@ async fn flush_regularly(shared: Weak<Shared>) {
                 .map_err(|error| shared.explain("write verdicts", error))
         });
         if let Ok(Err(error)) = flushed.await {
-            tracing::error!(
-                error = crate::telemetry::chain(&error),
-                "verdicts were not written"
-            );
+            tracing::error!(error = chain(&error), "verdicts were not written");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The tables of the embedded store and every transaction on them. All of it blocks.
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use reputation::manifest::SnapshotVersion;
 use reputation::mode::ModeOverride;
 use reputation::{ClientAddress, Decision, UnixSeconds};
 use serde::Serialize;
@@ -78,17 +79,24 @@ pub fn raise_epoch(database: &Database, at_least: u64) -> Result<u64> {
     Ok(epoch)
 }
 
-pub fn next_version(database: &Database) -> Result<u64> {
+pub fn next_version(database: &Database) -> Result<SnapshotVersion> {
     let write = database.begin_write()?;
-    let version = {
+    let next = {
         let mut numbers = write.open_table(NUMBERS)?;
-        let last = numbers.get("version")?.map_or(0, |row| row.value());
-        let next = last.saturating_add(1);
+        let last = version(&numbers)?;
+        let next = last.version.saturating_add(1);
         numbers.insert("version", next)?;
-        next
+        SnapshotVersion {
+            version: next,
+            ..last
+        }
     };
     write.commit()?;
-    Ok(version)
+    Ok(next)
+}
+
+pub fn latest(database: &Database) -> Result<SnapshotVersion> {
+    version(&database.begin_read()?.open_table(NUMBERS)?)
 }
 
 pub fn decisions(database: &Database) -> Result<Vec<Decision>> {
@@ -152,11 +160,14 @@ pub fn book(
     Ok(count)
 }
 
-pub fn verdict(database: &Database, key: &VerdictKey) -> Result<Option<StoredVerdict>> {
+pub fn verdicts(database: &Database, keys: &[VerdictKey]) -> Result<Vec<Option<StoredVerdict>>> {
     let table = database.begin_read()?.open_table(VERDICTS)?;
-    let row = table.get(row_key(key).as_slice())?;
-    row.and_then(|row| row.value().get(4..).map(from_json))
-        .transpose()
+    let read = |key: &VerdictKey| {
+        let row = table.get(row_key(key).as_slice())?;
+        row.and_then(|row| row.value().get(4..).map(from_json))
+            .transpose()
+    };
+    keys.iter().map(read).collect()
 }
 
 pub fn put_verdicts(database: &Database, batch: &[(VerdictKey, StoredVerdict)]) -> Result<()> {
@@ -188,6 +199,14 @@ pub fn prune_verdicts(database: &Database, before: UnixSeconds) -> Result<usize>
     }
     write.commit()?;
     Ok(pruned)
+}
+
+fn version(numbers: &impl ReadableTable<&'static str, u64>) -> Result<SnapshotVersion> {
+    let number = |name| Ok::<_, Error>(numbers.get(name)?.map_or(0, |row| row.value()));
+    Ok(SnapshotVersion {
+        epoch: number("epoch")?,
+        version: number("version")?,
+    })
 }
 
 /// A clock that went back a little does not open a used-up budget again; one that was wrong by more

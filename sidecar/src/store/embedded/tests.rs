@@ -1,12 +1,12 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::store::suite::{self, CREATED};
+use crate::store::suite::{self, CREATED, Factory, key, verdict};
 
 struct InDirectory(tempfile::TempDir);
 
 #[async_trait]
-impl suite::Factory for InDirectory {
+impl Factory for InDirectory {
     async fn open(&self) -> Arc<dyn Store> {
         // The one before may still be finishing its last write in the background.
         for _ in 0..200 {
@@ -48,13 +48,28 @@ async fn verdicts_reach_the_file_within_seconds_without_being_asked() {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     let on_disk = || {
         let file = &store.shared.file;
-        file.with(|database| tables::verdict(database, &key))
+        file.with(|database| tables::verdicts(database, std::slice::from_ref(&key)))
     };
-    while on_disk().unwrap().is_none() {
+    while on_disk().unwrap() == [None] {
         assert!(tokio::time::Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(store.shared.pending().is_empty());
+}
+
+#[tokio::test]
+async fn what_expired_before_the_given_time_is_pruned() {
+    let factory = InDirectory(tempfile::tempdir().unwrap());
+    let store = factory.open().await;
+    let keys = [key("one", "203.0.113.7"), key("one", "2001:db8::7")];
+    for (key, expires) in keys.iter().zip([100, 200]) {
+        let put = store.put_verdict(key.clone(), verdict(10, expires));
+        put.await.unwrap();
+    }
+    store.flush().await.unwrap();
+    assert_eq!(store.prune_verdicts(CREATED.plus(150)).await.unwrap(), 1);
+    let left = store.verdicts(&keys).await.unwrap();
+    assert_eq!(left, [None, Some(verdict(10, 200))]);
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ pub struct Families {
     pub feed_last_success: Family<FeedLabels, Gauge>,
     pub feed_refused: Family<FeedRefusedLabels, Counter>,
     pub decisions: Family<DecisionLabels, Gauge>,
+    pub store_up: Gauge,
+    pub store_concern: Family<ConcernLabels, Gauge>,
     pub config_reload_successful: Gauge,
     pub http_requests: Family<HttpLabels, Counter>,
     pub http_duration: Durations<RouteLabels>,
@@ -63,6 +65,11 @@ pub struct DecisionLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ConcernLabels {
+    pub concern: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HttpLabels {
     pub listener: &'static str,
     pub route: &'static str,
@@ -98,6 +105,8 @@ impl Families {
             feed_last_success: seconds(r, "feed_last_success_timestamp", feed_time),
             feed_refused: add(r, "feed_refused", "Versions of a feed that were not taken"),
             decisions: add(r, "decisions", "Decisions in force"),
+            store_up: add(r, "store_up", "Whether the store works"),
+            store_concern: add(r, "store_concern", "What may cost decisions"),
             config_reload_successful: add(r, "config_last_reload_successful", reload),
             http_requests: add(
                 r,

@@ -9,9 +9,10 @@ use prometheus_client::registry::Registry;
 use reputation::decision::Origin;
 use reputation::{Decision, DecisionKind, UnixSeconds};
 
+use crate::store::StoreHealth;
 use families::{
-    CacheLabels, DecisionLabels, Families, FeedLabels, FeedRefusedLabels, HttpLabels,
-    ProviderLabels, ProviderOutcomeLabels, RouteLabels,
+    CacheLabels, ConcernLabels, DecisionLabels, Families, FeedLabels, FeedRefusedLabels,
+    HttpLabels, ProviderLabels, ProviderOutcomeLabels, RouteLabels,
 };
 
 /// The handle that everybody writes to, shared as `Arc<Metrics>`.
@@ -128,6 +129,17 @@ impl Metrics {
                 r#type: kind_name(decision.kind),
             };
             self.families.decisions.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Replaces what was said of the store; a concern that is gone is not exported any more.
+    pub fn store_health(&self, health: &StoreHealth) {
+        self.families.store_up.set(health.fault.is_none().into());
+        self.families.store_concern.clear();
+        for concern in &health.concerns {
+            let concern = concern.name();
+            let labels = ConcernLabels { concern };
+            self.families.store_concern.get_or_create(&labels).set(1);
         }
     }
 
