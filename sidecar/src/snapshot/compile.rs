@@ -1,7 +1,7 @@
 //! From feeds to entries: what all lists together say of each prefix, by rank.
 //!
 //! Hard feeds stand for themselves, lists of the trusted and the guard's ranges become trusted entries,
-//! and the soft feeds' combined score is worked out by `soft`.
+//! the soft feeds' combined score is worked out by `soft`, and the canary is always there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use reputation::set::{Basis, Class};
 use reputation::{Action, Band, Policy, Rank, special};
 
-use super::soft;
+use super::{canary, soft};
 use crate::config::{FeedRole, Guard};
 use crate::intelligence::feeds::FeedsView;
 use crate::intelligence::prefixes::{PrefixMap, PrefixMapBuilder};
@@ -75,6 +75,10 @@ pub fn compile(
 ) -> Listed {
     let mut entries = PrefixMapBuilder::new();
     trust_guarded_ranges(guard, catalogue, &mut entries);
+    let canary = catalogue.mark(canary::class());
+    for cidr in canary::entries() {
+        entries.push(cidr, canary);
+    }
     for feed in feeds.loaded() {
         let class = match feed.config.role {
             FeedRole::Block => hard(&feed.config.name),

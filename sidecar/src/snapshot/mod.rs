@@ -3,6 +3,7 @@
 //!
 //! Does not own the file format (`reputation::set`) nor where entries come from (`intelligence`).
 
+pub mod canary;
 pub mod compile;
 mod image;
 pub mod overlay;

@@ -8,6 +8,7 @@ use reputation::{Action, Cidr, DecisionKind, Rank};
 
 use crate::intelligence::testing::{Harness, until};
 use crate::intelligence::{DecisionError, ModeError, NewDecision, Removal};
+use crate::snapshot::canary;
 
 const OPEN: &str = "[guard]\npermit_special = true\n";
 const HARD: &str = "[guard]\npermit_special = true\n\
@@ -200,8 +201,53 @@ async fn very_wide_bans_tell_what_they_would_hit_and_need_force() {
             .await
             .is_ok()
     );
-    let allow = new("0.0.0.0/1", DecisionKind::Allow);
-    assert!(intelligence.add_decision(allow).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_very_wide_allow_needs_force_too_since_it_switches_protection_off() {
+    let harness = Harness::start(OPEN).await;
+    let intelligence = &harness.intelligence;
+    for wide in ["198.18.0.0/15", "2001:d00::/24", "0.0.0.0/0"] {
+        let allow = new(wide, DecisionKind::Allow);
+        let refused = intelligence.add_decision(allow.clone()).await;
+        assert!(
+            matches!(refused, Err(DecisionError::TooWide { .. })),
+            "{wide}: {refused:?}"
+        );
+        let forced = NewDecision {
+            force: true,
+            ..allow
+        };
+        assert!(intelligence.add_decision(forced).await.is_ok(), "{wide}");
+    }
+    let narrow = new("198.18.0.0/16", DecisionKind::Allow);
+    assert!(intelligence.add_decision(narrow).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_canary_is_always_refused_and_only_an_operators_allow_hides_it() {
+    for guard in ["", OPEN] {
+        let harness = Harness::start(guard).await;
+        harness.published(|_| true).await;
+        for canary in canary::addresses() {
+            let verdict = harness.verdict(&canary.to_string()).await;
+            assert_eq!(
+                (verdict.action, verdict.reason.as_str()),
+                (Action::Deny, "canary")
+            );
+            let rule = harness.intelligence.explain(canary).await.rule.unwrap();
+            assert_eq!(
+                (rule.rank, rule.reason.as_str()),
+                (Rank::OperatorBan, "canary")
+            );
+        }
+        let neighbour = harness.verdict("192.0.2.89").await;
+        assert_eq!(neighbour.action, Action::Allow);
+        let allow = new("192.0.2.0/24", DecisionKind::Allow);
+        harness.intelligence.add_decision(allow).await.unwrap();
+        let hidden = harness.intelligence.explain(canary::NAMED.into()).await;
+        assert_eq!(hidden.rule.unwrap().rank, Rank::OperatorAllow);
+    }
 }
 
 #[tokio::test]
