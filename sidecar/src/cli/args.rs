@@ -71,6 +71,9 @@ pub enum Task {
         /// Also let it through for 24 hours, whatever else refuses it
         #[arg(long)]
         allow: bool,
+        /// Let it through even if it is wider than an IPv4 /16 or IPv6 /32
+        #[arg(long, requires = "allow")]
+        force: bool,
     },
     /// Let an address or prefix through, whatever is known about it
     Allow(Allow),
@@ -117,6 +120,9 @@ pub struct Allow {
     pub duration: Option<Duration>,
     #[arg(long)]
     pub reason: Option<String>,
+    /// Also if it is wider than an IPv4 /16 or IPv6 /32
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Subcommand)]

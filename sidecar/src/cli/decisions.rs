@@ -42,27 +42,34 @@ pub async fn ban(session: &Session, ban: &Ban) -> Result<String, CliError> {
 }
 
 pub async fn allow(session: &Session, allow: &Allow) -> Result<String, CliError> {
-    let body = body("allow", allow.address, allow.duration, allow.reason.clone());
+    let body = NewDecisionBody {
+        force: allow.force,
+        ..body("allow", allow.address, allow.duration, allow.reason.clone())
+    };
     session
         .change(Method::POST, PATH, Some(&body), allowed)
         .await
 }
 
-pub async fn unban(session: &Session, address: Cidr, allow: bool) -> Result<String, CliError> {
+/// `allow` also lets the address through, and says whether a very wide one is meant.
+pub async fn unban(
+    session: &Session,
+    address: Cidr,
+    allow: Option<bool>,
+) -> Result<String, CliError> {
     let path = format!("{PATH}?type=ban&cidr={}", encode(&address.to_string()));
-    let show = |removed: Removed| lifted(&removed, address, allow);
+    let show = |removed: Removed| lifted(&removed, address, allow.is_some());
     let lifted = session
         .change(Method::DELETE, &path, None::<&()>, show)
         .await?;
-    if !allow {
+    let Some(force) = allow else {
         return Ok(lifted);
-    }
-    let body = body(
-        "allow",
-        address,
-        Some(GRACE),
-        Some("unban --allow".to_owned()),
-    );
+    };
+    let reason = Some("unban --allow".to_owned());
+    let body = NewDecisionBody {
+        force,
+        ..body("allow", address, Some(GRACE), reason)
+    };
     let allowed = session
         .change(Method::POST, PATH, Some(&body), allowed)
         .await?;

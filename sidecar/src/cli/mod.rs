@@ -98,7 +98,11 @@ async fn text_of(task: &Task, remote: &Remote) -> Result<String, CliError> {
         Task::Check { address } => show::check(&session()?, *address).await,
         Task::Explain { address } => show::explain(&session()?, *address).await,
         Task::Ban(ban) => decisions::ban(&session()?, ban).await,
-        Task::Unban { address, allow } => decisions::unban(&session()?, *address, *allow).await,
+        Task::Unban {
+            address,
+            allow,
+            force,
+        } => decisions::unban(&session()?, *address, allow.then_some(*force)).await,
         Task::Allow(allow) => decisions::allow(&session()?, allow).await,
         Task::Unallow { address } => decisions::unallow(&session()?, *address).await,
         Task::Decisions => decisions::list(&session()?).await,

@@ -20,7 +20,7 @@ use crate::snapshot::{Changed, Publisher};
 use crate::store::{DecisionChange, Store, StoreError};
 use crate::telemetry::{Metrics, chain};
 
-/// Wider bans need `force`.
+/// Wider bans need `force`, and so do wider allows: they switch protection off.
 const WIDEST_V4: u8 = 16;
 const WIDEST_V6: u8 = 32;
 /// The longest reason and author that are kept, in characters.
@@ -36,7 +36,7 @@ pub struct NewDecision {
     pub author: String,
     /// Absent: until it is taken back.
     pub ttl: Option<Duration>,
-    /// Bans even a very wide prefix.
+    /// Even for a very wide prefix.
     pub force: bool,
 }
 
@@ -58,7 +58,7 @@ pub struct Removed {
     pub still_refused_by: Option<Rule>,
 }
 
-/// What a very wide ban would hit.
+/// What a very wide decision would hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hits {
     /// How many addresses the prefix has, as a power of two.
@@ -227,14 +227,10 @@ impl Decisions {
     }
 
     fn check_width(&self, new: &NewDecision) -> Result<(), DecisionError> {
-        let (widest, width) = match new.cidr.network() {
-            ClientAddress::V4(_) => (WIDEST_V4, 32),
-            ClientAddress::V6(_) => (WIDEST_V6, 128),
-        };
-        if new.kind == DecisionKind::Allow || new.cidr.len() >= widest {
+        if !is_very_wide(new.cidr) {
             return Ok(());
         }
-        if new.cidr.len() == 0 {
+        if new.cidr.len() == 0 && new.kind != DecisionKind::Allow {
             return Err(DecisionError::Everything(new.cidr));
         }
         if new.force {
@@ -245,7 +241,7 @@ impl Decisions {
         Err(DecisionError::TooWide {
             cidr: new.cidr,
             hits: Hits {
-                address_bits: width - new.cidr.len(),
+                address_bits: new.cidr.network().width() - new.cidr.len(),
                 recently_clean: hit.count(),
                 decisions: self.matching(|old| old.cidr.overlaps(new.cidr)).len(),
             },
@@ -317,6 +313,15 @@ impl fmt::Display for Hits {
             self.address_bits, self.recently_clean, self.decisions
         )
     }
+}
+
+/// Whether a prefix is so wide that a slip of the hand would hit a good part of the world.
+pub fn is_very_wide(cidr: Cidr) -> bool {
+    let widest = match cidr.network() {
+        ClientAddress::V4(_) => WIDEST_V4,
+        ClientAddress::V6(_) => WIDEST_V6,
+    };
+    cidr.len() < widest
 }
 
 /// Reasons reach headers and logs.

@@ -35,7 +35,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use decisions::{DecisionError, Hits, NewDecision, Removal, Removed};
+pub use decisions::{DecisionError, Hits, NewDecision, Removal, Removed, is_very_wide};
 pub use epochs::Claim;
 pub use explain::{Coverage, Explanation, Rule, SourceWord};
 pub use feeds::{FeedStatus, ReleaseError};

@@ -110,13 +110,15 @@ async fn verdicts_cached_under_an_older_generation_are_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_ban_that_is_too_wide_shows_what_it_would_hit_and_asks() {
+async fn a_decision_that_is_too_wide_shows_what_it_would_hit_and_asks() {
     let edge = Edge::start(sidecar_that_blocks(&[])).await;
-    for wide in ["10.0.0.0/8", "2001:db8::/31"] {
-        let output = edge.sidecar.cli(&["ban", wide]).await.unwrap();
-        assert!(!output.status.success(), "{wide}");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("--force"), "{wide}: {said}");
+    for command in ["ban", "allow"] {
+        for wide in ["10.0.0.0/8", "2001:db8::/31"] {
+            let output = edge.sidecar.cli(&[command, wide]).await.unwrap();
+            assert!(!output.status.success(), "{command} {wide}");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.contains("--force"), "{command} {wide}: {said}");
+        }
     }
     assert!(
         !cli(&edge.sidecar, &["decisions"])
