@@ -10,6 +10,7 @@ pub mod config;
 pub mod duration;
 pub mod http;
 pub mod intelligence;
+pub mod reload;
 pub mod secrets;
 pub mod snapshot;
 pub mod store;

@@ -13,6 +13,7 @@ use sidecar::clock::{Clock, SystemClock};
 use sidecar::config::{Config, ConfigError};
 use sidecar::http::HttpClient;
 use sidecar::intelligence::{Intelligence, Parts, StartError};
+use sidecar::reload::Watch;
 use sidecar::secrets::Secrets;
 use sidecar::store::{self, StoreError};
 use sidecar::telemetry::{self, Metrics};
@@ -80,7 +81,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let shutdown = on_signal().map_err(ServeError::Signal)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new());
-    metrics.config_loaded(true);
+    let watch = Arc::new(Watch::new(path, Arc::clone(&config), &clock, &metrics));
     let secrets = Arc::new(Secrets::new(config.secrets.clone()));
     warn_of_missing(&secrets);
 
@@ -102,6 +103,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
             intelligence: starting.await?,
             secrets,
             token,
+            watch,
         })
     };
     listeners.serve(metrics, backing, shutdown).await?;

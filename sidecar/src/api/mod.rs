@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Listen;
 use crate::intelligence::Intelligence;
+use crate::reload::Watch;
 use crate::secrets::Secrets;
 use crate::telemetry::Metrics;
 
@@ -35,6 +36,7 @@ pub struct Backing {
     pub intelligence: Arc<Intelligence>,
     pub secrets: Arc<Secrets>,
     pub token: token::AdminToken,
+    pub watch: Arc<Watch>,
 }
 
 impl Listeners {
@@ -78,6 +80,7 @@ impl Listeners {
             intelligence,
             secrets,
             token,
+            watch: _,
         } = backing?;
         // Only here is it set.
         let _first = snapshots.set(intelligence.snapshots());

@@ -123,20 +123,19 @@ async fn build(
     config: Arc<Config>,
     directory: &Path,
 ) -> (Listeners, Arc<Metrics>, Backing, CancellationToken) {
-    let clock = SystemClock;
-    let store = EmbeddedStore::open(directory, crate::clock::Clock::now(&clock))
-        .await
-        .unwrap();
+    let clock: Arc<dyn crate::clock::Clock> = Arc::new(SystemClock);
+    let store = EmbeddedStore::open(directory, clock.now()).await.unwrap();
     let secrets = Arc::new(Secrets::new(config.secrets.clone()));
     let metrics = Arc::new(Metrics::new());
     let shutdown = CancellationToken::new();
     let token = token::AdminToken::prepare(&config, &secrets).unwrap();
     let listeners = Listeners::bind(&config.listen).await.unwrap();
+    let watch = Watch::new(Path::new(""), Arc::clone(&config), &clock, &metrics);
     let parts = Parts {
         config,
         store: Arc::new(store),
         secrets: Arc::clone(&secrets),
-        clock: Arc::new(clock),
+        clock,
         metrics: Arc::clone(&metrics),
         http: HttpClient::new(),
         shutdown: shutdown.clone(),
@@ -146,6 +145,7 @@ async fn build(
         intelligence,
         secrets,
         token,
+        watch: Arc::new(watch),
     };
     (listeners, metrics, backing, shutdown)
 }
