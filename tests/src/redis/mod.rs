@@ -40,10 +40,9 @@ impl Redis {
         format!("redis://{}/0", self.address)
     }
 
-    /// What a client with TLS connects to, by the name that certificates are made for; none without TLS.
+    /// What a client with TLS connects to; none without TLS.
     pub fn tls_url(&self) -> Option<String> {
-        self.tls
-            .map(|address| format!("rediss://localhost:{}/0", address.port()))
+        self.tls.map(|address| format!("rediss://{address}/0"))
     }
 
     pub fn folder(&self) -> &Path {
