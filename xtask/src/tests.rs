@@ -84,40 +84,26 @@ fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
     })
 }
 
-/// Envoy itself reads every configuration that is shipped.
+/// Envoy itself reads what is shipped: as it is, and with the plugin's file in its place, because Envoy
+/// does not look into that file when it validates.
 fn validate(workspace: &Workspace, built: &Built) -> Result<(), Error> {
     let folder = workspace.built("validate");
     std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
-    for file in shipped_configurations(workspace)? {
-        say::step(format_args!("envoy --mode validate {}", file.display()));
-        let mut config = EdgeConfig::read(&file)?;
-        config.set_wasm(&built.wasm)?;
-        let copy = folder.join("envoy.json");
-        std::fs::write(&copy, config.value().to_string())
-            .map_err(Error::file("cannot write", &copy))?;
+    let mut config = EdgeConfig::shipped()?;
+    config.set_wasm(&built.wasm)?;
+    for (what, config) in [
+        ("envoy.yaml", &config),
+        ("envoy.yaml with portcullis.yaml", &config.in_one()),
+    ] {
+        say::step(format_args!("envoy --mode validate: {what}"));
         let mut envoy = Command::new(&built.envoy);
         run::run(
             envoy
                 .args(["--mode", "validate", "--log-level", "warn", "-c"])
-                .arg(&copy),
+                .arg(config.write(&folder)?),
         )?;
     }
     Ok(())
-}
-
-fn shipped_configurations(workspace: &Workspace) -> Result<Vec<PathBuf>, Error> {
-    let folder = workspace.at("envoy");
-    let entries = std::fs::read_dir(&folder).map_err(Error::file("cannot list", &folder))?;
-    let mut files: Vec<_> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .collect();
-    files.sort();
-    Ok(files)
 }
 
 fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(), Error> {

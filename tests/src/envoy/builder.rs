@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{ANY_PORT, Envoy, START_LIMIT};
+use super::listeners::{ANY_PORT, Listeners};
+use super::{Envoy, START_LIMIT};
 use crate::child::Child;
 use crate::client::Request;
 use crate::config::{EdgeConfig, Endpoint, insert, merge};
@@ -49,8 +51,8 @@ impl Envoy {
         loop {
             let live = Request::get("/ready").send(self.admin).await;
             if live.is_ok_and(|response| response.status == 200) {
-                self.edge = self.listener("edge").await;
-                if self.edge.is_some() {
+                self.addresses = self.listeners().await;
+                if self.addresses.edge.is_some() {
                     return Ok(());
                 }
             }
@@ -96,12 +98,9 @@ impl EnvoyBuilder {
         Ok(self)
     }
 
-    /// Points both sidecar clusters at one sidecar.
+    /// Points everything that asks a sidecar at one sidecar.
     pub fn sidecar(mut self, addresses: &Addresses) -> Result<Self, KitError> {
-        for cluster in ["portcullis", "portcullis_poll"] {
-            self.config
-                .set_cluster(cluster, &addresses.edge, addresses.probes)?;
-        }
+        self.config.set_sidecar(addresses)?;
         Ok(self)
     }
 
@@ -131,9 +130,7 @@ impl EnvoyBuilder {
     pub async fn start_in(self, parent: &Path) -> Result<Envoy, KitError> {
         let folder = tempfile::Builder::new().prefix("envoy-").tempdir_in(parent);
         let folder = folder.map_err(KitError::io("cannot make a folder"))?;
-        let config = folder.path().join("envoy.json");
-        std::fs::write(&config, self.config.value().to_string())
-            .map_err(KitError::io("cannot write Envoy's configuration"))?;
+        let config = self.config.write(folder.path())?;
         let admin_file = folder.path().join("admin");
         let mut command = self.command(&config, &admin_file);
         let mut child = Child::spawn("envoy", &mut command, folder.path())?;
@@ -152,7 +149,8 @@ impl EnvoyBuilder {
         let mut envoy = Envoy {
             child,
             admin,
-            edge: None,
+            addresses: Listeners::default(),
+            plugin: Mutex::new(self.config.plugin().clone()),
             folder,
         };
         envoy.until_live().await?;

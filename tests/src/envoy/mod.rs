@@ -1,9 +1,12 @@
 //! Envoy, the real one, with the shipped configuration and the changes that a test names.
 
 mod builder;
+mod listeners;
+mod push;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,10 +14,12 @@ use tempfile::TempDir;
 
 use crate::child::Child;
 use crate::client::{Connection, Request, Response};
+use crate::config::Plugin;
 use crate::error::KitError;
 use crate::prometheus;
 
 pub use builder::EnvoyBuilder;
+use listeners::{ANY_PORT, Listeners};
 
 /// Compiling the plugin takes most of it, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(40);
@@ -22,20 +27,30 @@ const START_LIMIT: Duration = Duration::from_secs(40);
 pub const CONNECTIONS: usize = 16;
 /// Where a worker says, to this machine only, whether it has a snapshot.
 pub const READY: &str = "/.portcullis/ready";
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A running Envoy.
 pub struct Envoy {
     child: Child,
     admin: SocketAddr,
-    edge: Option<SocketAddr>,
+    addresses: Listeners,
+    plugin: Mutex<Plugin>,
     folder: TempDir,
 }
 
 impl Envoy {
     /// Where clients connect.
     pub fn edge(&self) -> SocketAddr {
-        self.edge.unwrap_or(ANY_PORT)
+        self.addresses.edge.unwrap_or(ANY_PORT)
+    }
+
+    /// Where the reputation API is.
+    pub fn api_address(&self) -> SocketAddr {
+        self.addresses.reputation_api.unwrap_or(ANY_PORT)
+    }
+
+    /// Where only statistics are.
+    pub fn stats_address(&self) -> SocketAddr {
+        self.addresses.stats.unwrap_or(ANY_PORT)
     }
 
     pub fn admin(&self) -> SocketAddr {
@@ -134,24 +149,5 @@ impl Envoy {
             text.split(' ').next()?.parse::<u64>().ok()
         });
         used.sum()
-    }
-}
-
-impl Envoy {
-    /// Where a listener of this name is, once it listens.
-    pub async fn listener(&self, name: &str) -> Option<SocketAddr> {
-        let answer = Request::get("/listeners?format=json")
-            .send(self.admin)
-            .await;
-        let answer = answer.ok()?.json();
-        let listeners = answer.get("listener_statuses")?.as_array()?;
-        let found = listeners.iter().find(|listener| listener["name"] == name)?;
-        // A listener on a Unix socket has no port; whoever configured it knows its path.
-        let Some(socket) = found.pointer("/local_address/socket_address") else {
-            return Some(ANY_PORT);
-        };
-        let port = u16::try_from(socket.get("port_value")?.as_u64()?).ok()?;
-        let address = socket.get("address")?.as_str()?.parse().ok()?;
-        Some(SocketAddr::new(address, port))
     }
 }

@@ -1,9 +1,7 @@
 //! What a client, a sidecar gone mad and an operator in a hurry can do to the plugin: nothing that lasts.
 
-use std::path::Path;
 use std::time::Duration;
 
-use kit::config::insert;
 use kit::raw_sidecar::Behaviour;
 use kit::serve::Answer;
 use kit::snapshot::{Draft, Line};
@@ -142,43 +140,10 @@ async fn manifests_of_a_sidecar_gone_mad_do_not_shut_out_good_ones() {
     assert!(no_vm_died(&edge.envoy), "{}", edge.envoy.log());
 }
 
-/// Writes the plugin's configuration as Envoy's extension discovery reads it from a file.
-fn discover(file: &Path, version: u32, plugin: &Value) {
-    let resource = json!({"version_info": version.to_string(), "resources": [{
-        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-        "name": "portcullis", "typed_config": plugin,
-    }]});
-    let next = file.with_extension("next");
-    std::fs::write(&next, resource.to_string()).unwrap();
-    std::fs::rename(&next, file).unwrap();
-}
-
 #[tokio::test]
 async fn a_new_configuration_releases_or_keeps_those_who_are_held() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("portcullis.json");
-    let mut plugin = Value::Null;
-    let edge = RawEdge::start_with(|envoy| {
-        let held = json!({"unknown": "hold", "hold_ms": 3000});
-        let envoy = envoy.plugin(held).unwrap();
-        let discovered = envoy.change(|config| {
-            let node = json!({"id": "test", "cluster": "test"});
-            insert(config.at("")?, "node", node);
-            let filters = config.hcm()?["http_filters"].as_array_mut().unwrap();
-            let filter = filters.iter_mut().find(|f| f["name"] == "portcullis").unwrap();
-            plugin = filter["typed_config"].take();
-            discover(&file, 1, &plugin);
-            filter.as_object_mut().unwrap().remove("typed_config");
-            let source = json!({
-                "config_source": {"path_config_source": {"path": file}, "resource_api_version": "V3"},
-                "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
-            });
-            insert(filter, "config_discovery", source);
-            Ok(())
-        });
-        discovered.unwrap()
-    })
-    .await;
+    let held = json!({"unknown": "hold", "hold_ms": 3000});
+    let edge = RawEdge::start_with(|envoy| envoy.plugin(held).unwrap()).await;
     edge.sidecar.publish(asking(1).build().unwrap());
     assert!(until_status(&edge.envoy, CANARY, 403).await);
     edge.sidecar.denies("203.0.113.2");
@@ -186,28 +151,16 @@ async fn a_new_configuration_releases_or_keeps_those_who_are_held() {
         .on_verdicts(Behaviour::Late(Duration::from_millis(1500)));
 
     // Other settings, same sidecar: whoever waits gets the answer.
-    let settings = "/config/configuration/value";
     let mut held = hold(&edge, "203.0.113.2").await;
-    insert(
-        plugin.pointer_mut(settings).unwrap(),
-        "hold_ms",
-        json!(2500),
-    );
-    insert(
-        plugin.pointer_mut(settings).unwrap(),
-        "allow",
-        json!(["203.0.113.8"]),
-    );
-    discover(&file, 2, &plugin);
+    let other = json!({"hold_ms": 2500, "allow": ["203.0.113.8"]});
+    edge.envoy.push_plugin(other).await.unwrap();
     assert_eq!(held.receive("GET").await.unwrap().status, 403);
     assert!(until_status(&edge.envoy, "203.0.113.8", 200).await);
 
     // Another sidecar: nobody waits for the old one.
     let mut held = hold(&edge, "203.0.113.4").await;
-    let other =
-        json!({"cluster": "portcullis", "poll_cluster": "portcullis_poll", "authority": "b"});
-    insert(plugin.pointer_mut(settings).unwrap(), "sidecar", other);
-    discover(&file, 3, &plugin);
+    let other = json!({"sidecar": {"authority": "b"}});
+    edge.envoy.push_plugin(other).await.unwrap();
     assert_eq!(held.receive("GET").await.unwrap().status, 200);
     assert!(
         until_status(&edge.envoy, CANARY, 403).await,

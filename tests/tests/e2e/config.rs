@@ -9,11 +9,13 @@ fn the_demo_differs_from_what_is_shipped_by_enforcing_and_by_trusting_loopback()
     demo.demo_patch().unwrap();
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
     let expected = [
-        format!("{manager}/http_filters/1/typed_config/config/configuration/value/mode"),
         format!("{manager}/original_ip_detection_extensions"),
         format!("{manager}/use_remote_address"),
     ];
     assert_eq!(differences(shipped.value(), demo.value()), expected);
+    let plugins = (shipped.plugin().value(), demo.plugin().value());
+    let mode = "/resources/0/typed_config/config/configuration/value/mode";
+    assert_eq!(differences(plugins.0, plugins.1), [mode]);
     let trusted = &demo
         .value()
         .pointer(&format!("{manager}/original_ip_detection_extensions"));

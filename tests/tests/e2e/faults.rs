@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use kit::{Envoy, KitError, Request, Sidecar, parts};
+use kit::{Envoy, Request, Sidecar, parts};
 use serde_json::json;
 
 use crate::common::{CANARY, Edge, sidecar_that_blocks};
@@ -71,7 +71,7 @@ async fn a_faulty_sidecar_file_refuses_the_start_with_78() {
 }
 
 #[tokio::test]
-async fn a_faulty_configuration_of_the_filter_refuses_the_start_and_names_the_path() {
+async fn a_faulty_configuration_of_the_filter_is_refused_and_the_log_names_the_path() {
     for (settings, path) in [
         (json!({"mode": "sometimes"}), "mode"),
         (
@@ -83,11 +83,10 @@ async fn a_faulty_configuration_of_the_filter_refuses_the_start_and_names_the_pa
         (json!({"strict": true, "colour": "red"}), "colour"),
     ] {
         let builder = Envoy::builder().unwrap().plugin(settings.clone()).unwrap();
-        match builder.start().await {
-            Err(KitError::Died { log, .. }) => assert!(log.contains(path), "{path}: {log}"),
-            Err(error) => panic!("{settings}: {error}"),
-            Ok(_) => panic!("{settings} was accepted"),
-        }
+        let envoy = builder.start().await.unwrap();
+        let log = envoy.log();
+        assert!(log.contains(&format!("refused: {path}")), "{path}: {log}");
+        assert_eq!(envoy.plugin_stat("update_rejected").await, 1, "{settings}");
     }
 }
 

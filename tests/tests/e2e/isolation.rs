@@ -20,13 +20,15 @@ fn add_second_edge(config: &mut EdgeConfig) -> Result<(), KitError> {
         copy["load_assignment"]["cluster_name"] = copy["name"].clone();
         push(config, "/static_resources/clusters", copy)?;
     }
-    let mut listener = config.at("/static_resources/listeners/0")?.clone();
+    let mut plugin = config.plugin().clone();
+    *plugin.at("/name")? = json!("portcullis_b");
+    let sidecar = &mut plugin.settings()?["sidecar"];
+    sidecar["cluster"] = json!("portcullis_b");
+    sidecar["poll_cluster"] = json!("portcullis_poll_b");
+    let mut listener = config.listener("edge")?.clone();
     listener["name"] = json!("edge_b");
-    let plugin = "/filter_chains/0/filters/0/typed_config/http_filters/1/typed_config/config";
-    let plugin = listener.pointer_mut(plugin).unwrap();
-    plugin["name"] = json!("portcullis_b");
-    plugin["configuration"]["value"]["sidecar"]["cluster"] = json!("portcullis_b");
-    plugin["configuration"]["value"]["sidecar"]["poll_cluster"] = json!("portcullis_poll_b");
+    let filters = "/filter_chains/0/filters/0/typed_config/http_filters/1";
+    *listener.pointer_mut(filters).unwrap() = plugin.as_filter();
     push(config, "/static_resources/listeners", listener)
 }
 

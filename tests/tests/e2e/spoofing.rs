@@ -38,7 +38,11 @@ async fn forged_portcullis_headers_choose_no_route_and_reach_no_upstream() {
         .upstream(upstream.address())
         .unwrap()
         .change(|config| {
-            insert(config.at("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0")?, "routes", routes());
+            insert(
+                &mut config.hcm()?["route_config"]["virtual_hosts"][0],
+                "routes",
+                routes(),
+            );
             Ok(())
         })
         .unwrap()

@@ -20,7 +20,7 @@ async fn a_client_on_a_unix_socket_follows_the_failure_policy_and_is_counted() {
         let pipe = json!({"pipe": {"path": path}});
         let builder = builder
             .change(|config| {
-                *config.at("/static_resources/listeners/0/address")? = pipe;
+                config.listener("edge")?["address"] = pipe;
                 // Without a trusted hop the peer itself is the client.
                 config.set_hops(0)
             })

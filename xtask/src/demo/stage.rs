@@ -14,6 +14,8 @@ use crate::workspace::Workspace;
 
 const UPSTREAM: u16 = 8080;
 const EDGE: u16 = 10_000;
+const API: u16 = 10_001;
+const STATS: u16 = 10_002;
 const ENVOY_ADMIN: u16 = 9901;
 const SIDECAR: Ports = Ports {
     edge: 8970,
@@ -47,6 +49,8 @@ pub struct Stage {
 pub fn require_free_ports() -> Result<(), Error> {
     let wanted = [
         (EDGE, "Envoy's edge"),
+        (API, "Envoy's reputation API"),
+        (STATS, "Envoy's statistics"),
         (ENVOY_ADMIN, "Envoy's admin"),
         (SIDECAR.edge, "the sidecar's edge API"),
         (SIDECAR.admin, "the sidecar's admin API"),
@@ -115,7 +119,7 @@ The operator's hand:
 Where to look:
 
   access log        {log}
-  Envoy's metrics   http://127.0.0.1:{ENVOY_ADMIN}/stats/prometheus
+  Envoy's metrics   http://127.0.0.1:{STATS}/stats/prometheus
   sidecar's         http://127.0.0.1:{metrics}/metrics
   its configuration {config}
 
