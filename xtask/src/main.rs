@@ -68,6 +68,9 @@ enum Task {
         /// Instead: what each of Envoy's failure policies does to others when requests trap the VM.
         #[arg(long)]
         failure_policy: bool,
+        /// Instead: how fast a verdict comes out of Redis, and how much memory it takes there.
+        #[arg(long, conflicts_with = "failure_policy")]
+        redis: bool,
         /// The list to load; by default one of 120,000 addresses is made.
         #[arg(long, value_name = "FILE")]
         feed: Option<std::path::PathBuf>,
@@ -122,6 +125,7 @@ impl Task {
                 envoy,
                 ..
             } => bench::policy::run(&workspace, &envoy),
+            Self::Bench { redis: true, .. } => bench::redis::run(&workspace),
             Self::Bench {
                 quick, feed, envoy, ..
             } => bench::run(&workspace, &bench::Options { quick, feed, envoy }),

@@ -28,6 +28,21 @@ pub fn capture(command: &mut Command) -> Result<Output, Error> {
         .map_err(|source| not_started(command, source))
 }
 
+/// Runs `command`, whose result is what it prints; its complaints go to the terminal.
+pub fn printed(command: &mut Command) -> Result<String, Error> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| not_started(command, source))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Error::Failed {
+        command: shown(command),
+        status: output.status.to_string(),
+    })
+}
+
 /// Whether `command` can be run and ends well; its output is of no interest.
 pub fn works(command: &mut Command) -> bool {
     command

@@ -6,6 +6,8 @@
 
 mod load;
 pub mod policy;
+pub mod redis;
+mod report;
 mod stage;
 mod statistics;
 
@@ -52,7 +54,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
         .map_err(|error| Error::Said(format!("cannot start the runtime: {error}")))?;
     let stage = runtime.block_on(Stage::set(workspace, &parts, options.feed.as_deref()))?;
     let rounds = measure(&wrk, &stage, options.quick)?;
-    report(workspace, &rounds)
+    tell(workspace, &rounds)
 }
 
 fn measure(wrk: &Wrk, stage: &Stage, quick: bool) -> Result<Vec<Round>, Error> {
@@ -85,7 +87,7 @@ fn measure_round(wrk: &Wrk, stage: &Stage, sweeps: usize) -> Result<Round, Error
     Ok(Round { none, noop, ours })
 }
 
-fn report(workspace: &Workspace, rounds: &[Round]) -> Result<(), Error> {
+fn tell(workspace: &Workspace, rounds: &[Round]) -> Result<(), Error> {
     let over = |figure: fn(&Round) -> f64| Median::of(rounds.iter().map(figure).collect());
     let ratio = over(|round| (round.ours - round.none) / (round.noop - round.none));
     let none = over(|round| round.none / 1000.0);
@@ -102,7 +104,7 @@ CPU time of Envoy per request, median of {} rounds [95 % interval]
   known_over_noop           {ratio:.2}",
         rounds.len()
     ));
-    let report = json!({
+    let part = json!({
         "rounds": rounds.len(),
         "ratios": {"known_over_noop": ratio.value},
         "intervals": {"known_over_noop": [ratio.low, ratio.high]},
@@ -110,12 +112,7 @@ CPU time of Envoy per request, median of {} rounds [95 % interval]
             "no_filter": none.value, "noop_adds": noop.value, "portcullis_adds": ours.value,
         },
     });
-    let folder = workspace.built("bench");
-    std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
-    let path = folder.join("report.json");
-    std::fs::write(&path, format!("{report:#}\n")).map_err(Error::file("cannot write", &path))?;
-    say::line(format_args!("\nwritten to {}", path.display()));
-    Ok(())
+    report::add(workspace, part)
 }
 
 impl std::fmt::Display for Round {
