@@ -75,12 +75,12 @@ async fn run() -> ExitCode {
 /// Runs the sidecar until it is told to stop.
 async fn serve(path: &Path) -> Result<(), ServeError> {
     let config = Arc::new(Config::read(path)?);
-    telemetry::log::start(&config.log);
+    let metrics = Arc::new(Metrics::new());
+    telemetry::log::start(&config.log, &metrics);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
     files::raise_limit();
     let shutdown = on_signal().map_err(ServeError::Signal)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let metrics = Arc::new(Metrics::new());
     let watch = Arc::new(Watch::new(path, Arc::clone(&config), &clock, &metrics));
     let secrets = Arc::new(Secrets::new(config.secrets.clone()));
     warn_of_missing(&secrets);
@@ -93,17 +93,20 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
         config,
         store: Arc::clone(&store),
         secrets: Arc::clone(&secrets),
-        clock,
+        clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
         http: HttpClient::new(),
         shutdown: shutdown.clone(),
     });
+    let keeping = Arc::clone(&store);
     let backing = async {
         Ok::<_, StartError>(Backing {
             intelligence: starting.await?,
             secrets,
             token,
             watch,
+            store: keeping,
+            clock,
         })
     };
     listeners.serve(metrics, backing, shutdown).await?;

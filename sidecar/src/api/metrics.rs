@@ -74,6 +74,7 @@ impl Probes {
     }
 
     fn metrics(&self) -> Result<Reply, Problem> {
+        self.metrics.note_fetch();
         match self.metrics.encode() {
             Ok(text) => Ok(reply(StatusCode::OK, OPEN_METRICS, text.into())),
             Err(error) => {

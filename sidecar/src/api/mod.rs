@@ -18,10 +18,13 @@ use listener::{BindError, Listener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::Listen;
+use crate::doctor::{Examined, Examiner};
 use crate::intelligence::Intelligence;
 use crate::reload::Watch;
 use crate::secrets::Secrets;
+use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// The three listeners, bound but not served yet.
@@ -37,6 +40,8 @@ pub struct Backing {
     pub secrets: Arc<Secrets>,
     pub token: token::AdminToken,
     pub watch: Arc<Watch>,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Listeners {
@@ -80,12 +85,22 @@ impl Listeners {
             intelligence,
             secrets,
             token,
-            watch: _,
+            watch,
+            store,
+            clock,
         } = backing?;
         // Only here is it set.
         let _first = snapshots.set(intelligence.snapshots());
         let edge = edge::Edge::new(Arc::clone(&intelligence), shutdown.clone());
-        let admin = admin::Admin::new(intelligence, secrets, token);
+        let examiner = Examiner::new(Examined {
+            intelligence: Arc::clone(&intelligence),
+            secrets: Arc::clone(&secrets),
+            metrics: Arc::clone(&metrics),
+            watch,
+            store,
+            clock,
+        });
+        let admin = admin::Admin::new(intelligence, secrets, token, examiner);
         let (counting, told) = (Arc::clone(&metrics), shutdown.clone());
         serving.spawn(server::serve(self.edge, edge, counting, told));
         serving.spawn(server::serve(self.admin, admin, metrics, shutdown));

@@ -17,6 +17,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{Answer, Get, HttpClient};
 use crate::intelligence::{Parts, StartError};
+use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
 
 /// A sidecar in this process.
@@ -125,6 +126,7 @@ async fn build(
 ) -> (Listeners, Arc<Metrics>, Backing, CancellationToken) {
     let clock: Arc<dyn crate::clock::Clock> = Arc::new(SystemClock);
     let store = EmbeddedStore::open(directory, clock.now()).await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(store);
     let secrets = Arc::new(Secrets::new(config.secrets.clone()));
     let metrics = Arc::new(Metrics::new());
     let shutdown = CancellationToken::new();
@@ -133,9 +135,9 @@ async fn build(
     let watch = Watch::new(Path::new(""), Arc::clone(&config), &clock, &metrics);
     let parts = Parts {
         config,
-        store: Arc::new(store),
+        store: Arc::clone(&store),
         secrets: Arc::clone(&secrets),
-        clock,
+        clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
         http: HttpClient::new(),
         shutdown: shutdown.clone(),
@@ -146,6 +148,8 @@ async fn build(
         secrets,
         token,
         watch: Arc::new(watch),
+        store,
+        clock,
     };
     (listeners, metrics, backing, shutdown)
 }
@@ -510,5 +514,23 @@ async fn garbage_and_half_a_request_end_a_connection_and_nothing_else() {
         StatusCode::OK
     );
     drop(half);
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn the_doctor_tells_what_the_sidecar_sees_of_itself() {
+    let sidecar = Running::start().await;
+    let states = |answer: Value| {
+        let examination: crate::doctor::Examination = serde_json::from_value(answer).unwrap();
+        assert!(examination.snapshot.is_some());
+        let short = examination.findings.into_iter();
+        let short = short.filter(|finding| finding.state.falls_short());
+        short.map(|finding| finding.check).collect::<Vec<_>>()
+    };
+    let answer = sidecar.admin(Method::GET, "/v1/doctor", None).await;
+    assert_eq!(states(answer), [crate::doctor::Check::SidecarScraped]);
+    get(&format!("{}/metrics", sidecar.metrics)).await;
+    let answer = sidecar.admin(Method::GET, "/v1/doctor", None).await;
+    assert_eq!(states(answer), []);
     sidecar.stop().await;
 }

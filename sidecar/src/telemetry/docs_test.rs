@@ -29,6 +29,7 @@ fn written() -> Metrics {
         concerns: vec![Concern::ReadOnly],
     });
     metrics.config_loaded(true);
+    metrics.error_logged();
     metrics.http_request("edge", "verdict", 200, second);
     metrics
 }

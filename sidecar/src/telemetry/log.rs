@@ -1,14 +1,21 @@
-//! The log: one JSON object a line on standard error.
+//! The log: one JSON object a line on standard error. Its errors are counted.
 
-use tracing::Level;
+use std::sync::Arc;
+
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::Metrics;
 use crate::config::Log;
 
+/// Counts the lines at level error that the filter lets through.
+struct ErrorCount(Arc<Metrics>);
+
 /// Starts logging. `RUST_LOG` wins over the configuration if it is there and good.
-pub fn start(log: &Log) {
+pub fn start(log: &Log, metrics: &Arc<Metrics>) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| filter(log.level));
     let subscriber = SubscriberBuilder::default()
         .with_env_filter(filter)
@@ -19,7 +26,8 @@ pub fn start(log: &Log) {
         // A full disk behind standard error must not end us: complaining there would panic.
         .log_internal_errors(false)
         .with_writer(std::io::stderr)
-        .finish();
+        .finish()
+        .with(ErrorCount(Arc::clone(metrics)));
     // It fails only if somebody set one before, as tests may; that one serves as well.
     let _already_set = subscriber.try_init();
     // A panic ends one connection or task: it belongs among the other lines, not between them.
@@ -29,4 +37,29 @@ pub fn start(log: &Log) {
 /// The level is ours; libraries below it speak up when something is wrong.
 fn filter(level: Level) -> EnvFilter {
     EnvFilter::new(format!("warn,sidecar={level},portcullis={level}"))
+}
+
+impl<S: Subscriber> Layer<S> for ErrorCount {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == Level::ERROR {
+            self.0.error_logged();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_counted_and_warnings_are_not() {
+        let metrics = Arc::new(Metrics::new());
+        let counted = tracing_subscriber::registry().with(ErrorCount(Arc::clone(&metrics)));
+        tracing::subscriber::with_default(counted, || {
+            tracing::error!("one");
+            tracing::warn!("none");
+            tracing::error!("two");
+        });
+        assert_eq!(metrics.errors_logged(), 2);
+    }
 }

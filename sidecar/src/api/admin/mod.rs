@@ -16,6 +16,7 @@ use super::problem::{Kind, Problem};
 use super::request;
 use super::server::{self, Exchange, Handler, Reply};
 use super::token::AdminToken;
+use crate::doctor::Examiner;
 use crate::intelligence::Intelligence;
 use crate::intelligence::feeds::ReleaseError;
 use crate::secrets::Secrets;
@@ -28,13 +29,14 @@ pub struct Admin {
     intelligence: Arc<Intelligence>,
     secrets: Arc<Secrets>,
     token: AdminToken,
+    examiner: Examiner,
 }
 
 /// How long `check` waits for providers: a person does not mind, and wants the final answer.
 const CHECK_WAIT: Duration = Duration::from_secs(3);
 const CHECK_PREFIX: u8 = 64;
 /// Below `/v1/`; each is the metric's label too.
-const RESOURCES: [&str; 7] = [
+const RESOURCES: [&str; 8] = [
     "decisions",
     "mode",
     "check",
@@ -42,14 +44,21 @@ const RESOURCES: [&str; 7] = [
     "feeds",
     "providers",
     "secrets",
+    "doctor",
 ];
 
 impl Admin {
-    pub fn new(intelligence: Arc<Intelligence>, secrets: Arc<Secrets>, token: AdminToken) -> Self {
+    pub fn new(
+        intelligence: Arc<Intelligence>,
+        secrets: Arc<Secrets>,
+        token: AdminToken,
+        examiner: Examiner,
+    ) -> Self {
         Self {
             intelligence,
             secrets,
             token,
+            examiner,
         }
     }
 
@@ -93,6 +102,7 @@ impl Admin {
                 server::json(&json!({ "providers": self.intelligence.providers() }))
             }
             ("secrets", "") => server::json(&json!({ "secrets": self.secrets.statuses() })),
+            ("doctor", "") => server::json(&self.examiner.examine().await),
             _ => Err(Problem::new(Kind::NotFound)),
         }
     }

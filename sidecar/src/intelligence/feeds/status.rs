@@ -16,6 +16,8 @@ pub struct FeedStatus {
     pub format: String,
     /// The path, or the URL without its query.
     pub source: String,
+    /// How often the source is asked.
+    pub refresh_s: u64,
     /// Entries in force.
     pub entries: usize,
     /// Unreadable lines of the version in force.
@@ -46,6 +48,7 @@ impl FeedStatus {
             role: feed.role.name().to_owned(),
             format: feed.format.name().to_owned(),
             source: place(&feed.source),
+            refresh_s: feed.refresh.as_secs(),
             entries: 0,
             skipped: 0,
             faults: Vec::new(),

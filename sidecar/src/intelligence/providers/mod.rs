@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use reputation::{ClientAddress, UnixSeconds};
 use secrecy::SecretString;
 
+pub use availability::Closed;
 pub use gate::{Asked, Gate, GateNeeds, ProviderStatus};
 
 use crate::config::{Config, ProviderKind};

@@ -24,6 +24,7 @@ pub struct Families {
     pub store_up: Gauge,
     pub store_concern: Family<ConcernLabels, Gauge>,
     pub config_reload_successful: Gauge,
+    pub log_errors: Counter,
     pub http_requests: Family<HttpLabels, Counter>,
     pub http_duration: Durations<RouteLabels>,
 }
@@ -108,6 +109,7 @@ impl Families {
             store_up: add(r, "store_up", "Whether the store works"),
             store_concern: add(r, "store_concern", "What may cost decisions"),
             config_reload_successful: add(r, "config_last_reload_successful", reload),
+            log_errors: add(r, "log_errors", "Lines at level error in the log"),
             http_requests: add(
                 r,
                 "http_requests",

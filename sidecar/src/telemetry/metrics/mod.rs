@@ -2,7 +2,8 @@
 
 mod families;
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
@@ -19,6 +20,8 @@ use families::{
 pub struct Metrics {
     registry: Registry,
     families: Families,
+    /// When somebody last fetched them.
+    fetched: Mutex<Option<Instant>>,
 }
 
 /// Where an answer about an address was looked for.
@@ -40,7 +43,11 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("portcullis");
         let families = Families::register(&mut registry);
-        Self { registry, families }
+        Self {
+            registry,
+            families,
+            fetched: Mutex::default(),
+        }
     }
 
     pub fn cache_request(&self, layer: CacheLayer, result: CacheResult) {
@@ -49,6 +56,43 @@ impl Metrics {
             .cache_requests
             .get_or_create(&CacheLabels { layer, result })
             .inc();
+    }
+
+    /// How many questions about an address there were, and how many found an answer, stale or not.
+    pub fn cache_totals(&self) -> (u64, u64) {
+        let total = |layer: CacheLayer, results: &[CacheResult]| {
+            let count = |result: &CacheResult| {
+                let (layer, result) = (layer.name(), result.name());
+                let labels = CacheLabels { layer, result };
+                let counter = self.families.cache_requests.get(&labels);
+                counter.map_or(0, |counter| counter.get())
+            };
+            results.iter().map(count).sum::<u64>()
+        };
+        let found = [CacheResult::Hit, CacheResult::Stale];
+        let in_memory = total(CacheLayer::Memory, &found);
+        let asked = in_memory + total(CacheLayer::Memory, &[CacheResult::Miss]);
+        (asked, in_memory + total(CacheLayer::Store, &found))
+    }
+
+    pub fn error_logged(&self) {
+        self.families.log_errors.inc();
+    }
+
+    pub fn errors_logged(&self) -> u64 {
+        self.families.log_errors.get()
+    }
+
+    /// Somebody fetches the metrics now.
+    pub fn note_fetch(&self) {
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        *fetched = Some(Instant::now());
+    }
+
+    /// How long ago somebody last fetched them.
+    pub fn fetched_ago(&self) -> Option<Duration> {
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.map(|at| at.elapsed())
     }
 
     /// `outcome` is one of a provider's fixed words, such as `ok`, `timeout` or `quota`.

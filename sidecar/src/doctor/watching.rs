@@ -1,0 +1,124 @@
+//! Whether somebody watches: metrics fetched, errors counted, the configuration taken over.
+
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::{Check, Finding, count};
+
+/// Prometheus comes every minute or oftener.
+const SCRAPED_WITHIN: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Clone)]
+pub struct ConfigFacts {
+    pub path: String,
+    /// Why the file as it is now is not in force.
+    pub fault: Option<String>,
+    /// Keys that changed and wait for a restart.
+    pub needs_restart: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct LogFacts {
+    pub level: LevelFilter,
+    /// Lines at level error since the start.
+    pub errors: u64,
+}
+
+pub fn config(config: &ConfigFacts) -> Finding {
+    let check = Check::SidecarConfig;
+    let path = &config.path;
+    if let Some(fault) = &config.fault {
+        let seen = format!("{path} is not in force: {}", fault.replace('\n', " "));
+        let remedy = format!("mend it, and see: portcullis check-config {path}");
+        return Finding::failing(check, seen, remedy);
+    }
+    if !config.needs_restart.is_empty() {
+        let seen = format!(
+            "changed and not in force: {}",
+            config.needs_restart.join(", ")
+        );
+        return Finding::attention(check, seen, "restart the sidecar when it suits");
+    }
+    Finding::ok(check, format!("{path} is in force"))
+}
+
+/// `since` is how long ago `/metrics` was last fetched.
+pub fn scraped(since: Option<Duration>) -> Finding {
+    let check = Check::SidecarScraped;
+    let remedy = "let Prometheus fetch /metrics on listen.metrics: see docs/metrics.md";
+    match since {
+        None => Finding::attention(check, "nobody has fetched /metrics since the start", remedy),
+        Some(since) => {
+            let shown = crate::duration::show(Duration::from_secs(since.as_secs()));
+            let seen = format!("/metrics was fetched {shown} ago");
+            if since > SCRAPED_WITHIN {
+                Finding::attention(check, seen, remedy)
+            } else {
+                Finding::ok(check, seen)
+            }
+        }
+    }
+}
+
+/// There is no error-tracking service to look at: what can be seen is that errors reach the log.
+pub fn errors(log: LogFacts) -> Finding {
+    let check = Check::SidecarErrors;
+    if log.level < LevelFilter::ERROR {
+        let remedy = "unset RUST_LOG, or let it admit errors";
+        return Finding::attention(check, "errors do not reach the log", remedy);
+    }
+    let errors = count(log.errors, "error");
+    let seen =
+        format!("{errors} logged since the start; this version has no error-tracking service");
+    Finding::note(check, seen).hint("alert on portcullis_log_errors_total, and ship the log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+
+    fn good() -> ConfigFacts {
+        ConfigFacts {
+            path: "/etc/portcullis.toml".to_owned(),
+            fault: None,
+            needs_restart: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_in_force_refused_or_waits_for_a_restart() {
+        assert_eq!(config(&good()).state, State::Ok);
+        let faulty = ConfigFacts {
+            fault: Some("line 2:\nunknown key".to_owned()),
+            ..good()
+        };
+        let finding = config(&faulty);
+        assert_eq!(finding.state, State::Failing);
+        assert!(!finding.seen.contains('\n'), "{finding:?}");
+        let waiting = ConfigFacts {
+            needs_restart: vec!["listen.edge".to_owned()],
+            ..good()
+        };
+        assert_eq!(config(&waiting).state, State::Attention);
+    }
+
+    #[test]
+    fn metrics_are_fetched_every_few_minutes() {
+        assert_eq!(scraped(None).state, State::Attention);
+        assert_eq!(scraped(Some(Duration::from_secs(30))).state, State::Ok);
+        assert_eq!(
+            scraped(Some(Duration::from_secs(301))).state,
+            State::Attention
+        );
+    }
+
+    #[test]
+    fn errors_are_a_note_as_long_as_they_reach_the_log() {
+        let state = |level| errors(LogFacts { level, errors: 3 }).state;
+        assert_eq!(state(LevelFilter::INFO), State::Note);
+        assert_eq!(state(LevelFilter::ERROR), State::Note);
+        assert_eq!(state(LevelFilter::OFF), State::Attention);
+    }
+}
