@@ -149,3 +149,28 @@ async fn answers(address: SocketAddr) -> bool {
     let pong = client.command(&["PING"]).await;
     pong.is_ok_and(|reply| reply == Reply::Bytes(b"PONG".to_vec()))
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a test that finds something else shall panic"
+)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_comes_back_with_its_append_only_file_and_as_it_was_asked_for() {
+        let builder = Redis::builder().unwrap().append_only();
+        let builder = builder.password("word").memory("64mb", "volatile-lru");
+        let mut redis = builder.start().await.unwrap();
+        redis.command(&["HSET", "h", "f", "v"]).await.unwrap();
+        redis.restart().await.unwrap();
+        let contents = redis.contents("*").await.unwrap();
+        assert_eq!(contents, [b"f".to_vec(), b"v".to_vec()]);
+        assert_eq!(redis.info("maxmemory").await.unwrap(), 64 * 1024 * 1024);
+        let mut stranger = RedisClient::open(redis.address()).await.unwrap();
+        let refused = stranger.command(&["PING"]).await.unwrap();
+        assert!(matches!(refused, Reply::Error(why) if why.contains("NOAUTH")));
+        assert_eq!(redis.command(&["GET", "none"]).await.unwrap(), Reply::Nil);
+    }
+}
