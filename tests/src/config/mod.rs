@@ -3,6 +3,7 @@
 //! what they must.
 
 mod json;
+mod places;
 mod plugin;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,11 +16,7 @@ use crate::sidecar::Addresses;
 use crate::{parts, ports};
 
 pub use json::{differences, insert, merge};
-pub use plugin::{Plugin, exchange};
-
-const LISTENERS: &str = "/static_resources/listeners";
-const CLUSTERS: &str = "/static_resources/clusters";
-const MANAGER: &str = "/filter_chains/0/filters";
+pub use plugin::{Plugin, exchange, remove};
 
 /// Where a cluster's one endpoint is.
 #[derive(Debug, Clone)]
@@ -57,8 +54,11 @@ impl EdgeConfig {
     pub fn write(&self, folder: &Path) -> Result<PathBuf, KitError> {
         let mut bootstrap = self.bootstrap.clone();
         let plugin = self.plugin.write(folder)?;
-        for filter in filters_of(&mut bootstrap) {
-            if let Some(source) = filter.pointer_mut(plugin::SOURCE) {
+        for filter in places::filters(&mut bootstrap) {
+            // One that a test put elsewhere stays there.
+            if let Some(source) = filter.pointer_mut(plugin::SOURCE)
+                && source["path"] == plugin::SHIPPED
+            {
                 *source = json!({"path": plugin, "watched_directory": {"path": folder}});
             }
         }
@@ -72,7 +72,7 @@ impl EdgeConfig {
     /// not read that file, sees it all.
     pub fn in_one(&self) -> Self {
         let mut one = self.clone();
-        for filter in filters_of(&mut one.bootstrap) {
+        for filter in places::filters(&mut one.bootstrap) {
             if filter.pointer(plugin::SOURCE).is_some() {
                 *filter = self.plugin.as_filter();
             }
@@ -117,14 +117,13 @@ impl EdgeConfig {
     }
 
     pub fn set_wasm(&mut self, path: &Path) -> Result<(), KitError> {
-        *self.plugin_at("/vm_config/code/local/filename")? = json!(path);
-        Ok(())
+        self.plugin.set_wasm(path)
     }
 
     /// All listeners and admin on loopback, on ports that nobody else has.
     pub fn on_any_port(&mut self) -> Result<(), KitError> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        for listener in members(&mut self.bootstrap, LISTENERS) {
+        for listener in places::listeners(&mut self.bootstrap) {
             insert(listener, "address", socket(any));
         }
         // Known beforehand, because a cluster leads there.
@@ -178,40 +177,18 @@ impl EdgeConfig {
         self.plugin.settings()
     }
 
+    /// Lets Envoy read the plugin's file at this path, whenever something is moved into `watched`.
+    pub fn set_plugin_file(&mut self, path: &Path, watched: &Path) -> Result<(), KitError> {
+        let source = json!({"path": path, "watched_directory": {"path": watched}});
+        let found = places::filters(&mut self.bootstrap)
+            .find_map(|filter| filter.pointer_mut(plugin::SOURCE));
+        *found.ok_or_else(|| KitError::Config(plugin::SOURCE.to_owned()))? = source;
+        Ok(())
+    }
+
     /// A place in the plugin's entry in Envoy, such as `/failure_policy`.
     pub fn plugin_at(&mut self, pointer: &str) -> Result<&mut Value, KitError> {
         self.plugin.at(pointer)
-    }
-
-    /// The connection manager of the edge.
-    pub fn hcm(&mut self) -> Result<&mut Value, KitError> {
-        self.manager("edge")
-    }
-
-    /// The connection manager of a listener.
-    pub fn manager(&mut self, listener: &str) -> Result<&mut Value, KitError> {
-        let filters = members(self.listener(listener)?, MANAGER);
-        let manager = filters.iter_mut().find(|filter| is_manager(filter));
-        let config = manager.and_then(|manager| manager.get_mut("typed_config"));
-        config.ok_or_else(|| KitError::Config(format!("connection manager of listener {listener}")))
-    }
-
-    pub fn listener(&mut self, name: &str) -> Result<&mut Value, KitError> {
-        let mut listeners = members(&mut self.bootstrap, LISTENERS).iter_mut();
-        let found = listeners.find(|one| one["name"] == name);
-        found.ok_or_else(|| KitError::Config(format!("listener {name}")))
-    }
-
-    pub fn cluster(&mut self, name: &str) -> Result<&mut Value, KitError> {
-        let mut clusters = members(&mut self.bootstrap, CLUSTERS).iter_mut();
-        let found = clusters.find(|one| one["name"] == name);
-        found.ok_or_else(|| KitError::Config(format!("cluster {name}")))
-    }
-
-    /// Any place in the bootstrap, by JSON pointer.
-    pub fn at(&mut self, pointer: &str) -> Result<&mut Value, KitError> {
-        let found = self.bootstrap.pointer_mut(pointer);
-        found.ok_or_else(|| KitError::Config(pointer.to_owned()))
     }
 }
 
@@ -220,25 +197,6 @@ fn read(path: &Path) -> Result<Value, KitError> {
         .map_err(KitError::io(format!("cannot read {}", path.display())))?;
     serde_norway::from_str(&text)
         .map_err(|error| KitError::Config(format!("YAML in {}: {error}", path.display())))
-}
-
-/// The members of a list; none where there is no list.
-fn members<'a>(value: &'a mut Value, pointer: &str) -> &'a mut [Value] {
-    let list = value.pointer_mut(pointer).and_then(Value::as_array_mut);
-    list.map(Vec::as_mut_slice).unwrap_or_default()
-}
-
-/// The HTTP filters of all listeners.
-fn filters_of(bootstrap: &mut Value) -> impl Iterator<Item = &mut Value> {
-    members(bootstrap, LISTENERS)
-        .iter_mut()
-        .flat_map(|listener| members(listener, MANAGER))
-        .filter(|filter| is_manager(filter))
-        .flat_map(|manager| members(manager, "/typed_config/http_filters"))
-}
-
-fn is_manager(filter: &Value) -> bool {
-    filter["name"] == "envoy.filters.network.http_connection_manager"
 }
 
 fn socket(address: SocketAddr) -> Value {

@@ -8,6 +8,8 @@ use crate::error::KitError;
 
 /// Where an HTTP filter says from which file it comes.
 pub const SOURCE: &str = "/config_discovery/config_source/path_config_source";
+/// What stands there as shipped.
+pub const SHIPPED: &str = "/etc/envoy/portcullis.yaml";
 const ENTRY: &str = "/resources/0/typed_config";
 const FILE: &str = "portcullis.json";
 
@@ -35,6 +37,11 @@ impl Plugin {
         found.ok_or_else(|| KitError::Config(format!("{pointer} in the plugin")))
     }
 
+    pub fn set_wasm(&mut self, path: &Path) -> Result<(), KitError> {
+        *self.at("/vm_config/code/local/filename")? = json!(path);
+        Ok(())
+    }
+
     /// The same as a filter that stands in a bootstrap.
     pub fn as_filter(&self) -> Value {
         json!({"name": "portcullis", "typed_config": self.0.pointer(ENTRY)})
@@ -53,4 +60,8 @@ pub fn exchange(folder: &Path, text: &str) -> Result<PathBuf, KitError> {
         .and_then(|()| std::fs::rename(&fresh, &path))
         .map_err(KitError::io("cannot write the plugin's file"))?;
     Ok(path)
+}
+
+pub fn remove(folder: &Path) -> Result<(), KitError> {
+    std::fs::remove_file(folder.join(FILE)).map_err(KitError::io("cannot remove the plugin's file"))
 }

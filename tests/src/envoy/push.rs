@@ -1,12 +1,13 @@
 //! The plugin's file while Envoy runs: exchanged in one step, as an operator or Kubernetes does it.
 
+use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Envoy;
-use crate::config::{exchange, merge};
+use crate::config::{Plugin, exchange, merge, remove};
 use crate::error::KitError;
 use crate::wait::eventually_async;
 
@@ -17,10 +18,26 @@ impl Envoy {
     /// Lays `changes` over the plugin's settings, exchanges its file and waits until every worker has taken
     /// it over.
     pub async fn push_plugin(&self, changes: Value) -> Result<(), KitError> {
+        self.push(|plugin| {
+            merge(plugin.settings()?, changes);
+            Ok(())
+        })
+        .await
+    }
+
+    /// As [`Self::push_plugin`], for another build of the plugin.
+    pub async fn push_wasm(&self, path: &Path) -> Result<(), KitError> {
+        self.push(|plugin| plugin.set_wasm(path)).await
+    }
+
+    async fn push(
+        &self,
+        change: impl FnOnce(&mut Plugin) -> Result<(), KitError>,
+    ) -> Result<(), KitError> {
         let changed = {
             let mut plugin = self.plugin.lock().unwrap_or_else(PoisonError::into_inner);
             let before = plugin.clone();
-            merge(plugin.settings()?, changes);
+            change(&mut plugin)?;
             (*plugin != before).then(|| plugin.value().to_string())
         };
         let Some(text) = changed else { return Ok(()) };
@@ -49,6 +66,16 @@ impl Envoy {
     /// Exchanges the plugin's file for any text, and waits for nothing.
     pub fn push_plugin_file(&self, text: &str) -> Result<(), KitError> {
         exchange(self.folder.path(), text).map(drop)
+    }
+
+    /// The plugin's file as it was last in effect.
+    pub fn plugin_file(&self) -> String {
+        let plugin = self.plugin.lock().unwrap_or_else(PoisonError::into_inner);
+        plugin.value().to_string()
+    }
+
+    pub fn remove_plugin_file(&self) -> Result<(), KitError> {
+        remove(self.folder.path())
     }
 
     /// What Envoy counts about the plugin's file: `update_success`, `update_rejected` and others.

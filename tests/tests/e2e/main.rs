@@ -22,6 +22,7 @@ mod ipv6;
 mod isolation;
 mod metrics;
 mod monitor;
+mod plugin_file;
 mod precedence;
 mod provider;
 mod ready;
