@@ -83,7 +83,6 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let watch = Arc::new(Watch::new(path, Arc::clone(&config), &clock, &metrics));
     let secrets = Arc::new(Secrets::new(config.secrets.clone()));
-    warn_of_missing(&secrets);
 
     let store = store::open(&config, &secrets, &clock, &metrics, &shutdown).await?;
     let token = AdminToken::prepare(&config, &secrets)?;
@@ -92,7 +91,6 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let starting = Intelligence::start(Parts {
         config,
         store: Arc::clone(&store),
-        secrets: Arc::clone(&secrets),
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
         http: HttpClient::new(),
@@ -102,7 +100,6 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let backing = async {
         Ok::<_, StartError>(Backing {
             intelligence: starting.await?,
-            secrets,
             token,
             watch,
             store: keeping,
@@ -130,14 +127,6 @@ fn on_signal() -> std::io::Result<CancellationToken> {
         told.cancel();
     });
     Ok(shutdown)
-}
-
-/// What refers to such a secret does without, and tries again: worth a line, no reason to stay down.
-fn warn_of_missing(secrets: &Secrets) {
-    let statuses = secrets.statuses().into_iter();
-    for problem in statuses.filter_map(|status| status.problem) {
-        tracing::warn!(problem, "a secret cannot be read");
-    }
 }
 
 impl ServeError {

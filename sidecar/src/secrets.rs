@@ -60,6 +60,16 @@ impl Secrets {
         Self { configured }
     }
 
+    /// Whether these are the configured ones.
+    pub fn are(&self, configured: &BTreeMap<SecretName, Secret>) -> bool {
+        self.configured == *configured
+    }
+
+    /// Whether both look for `name` in the same place.
+    pub fn agree_on(&self, name: &SecretName, other: &Self) -> bool {
+        self.configured.get(name) == other.configured.get(name)
+    }
+
     /// The value now.
     pub fn get(&self, name: &SecretName) -> Result<SecretString, SecretError> {
         let secret = self.configured.get(name);

@@ -23,7 +23,6 @@ use crate::config::Listen;
 use crate::doctor::{Examined, Examiner};
 use crate::intelligence::Intelligence;
 use crate::reload::Watch;
-use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -37,7 +36,6 @@ pub struct Listeners {
 /// What the answers are made of.
 pub struct Backing {
     pub intelligence: Arc<Intelligence>,
-    pub secrets: Arc<Secrets>,
     pub token: token::AdminToken,
     pub watch: Arc<Watch>,
     pub store: Arc<dyn Store>,
@@ -83,7 +81,6 @@ impl Listeners {
         };
         let Backing {
             intelligence,
-            secrets,
             token,
             watch,
             store,
@@ -94,13 +91,12 @@ impl Listeners {
         let edge = edge::Edge::new(Arc::clone(&intelligence), shutdown.clone());
         let examiner = Examiner::new(Examined {
             intelligence: Arc::clone(&intelligence),
-            secrets: Arc::clone(&secrets),
             metrics: Arc::clone(&metrics),
             watch,
             store,
             clock,
         });
-        let admin = admin::Admin::new(intelligence, secrets, token, examiner);
+        let admin = admin::Admin::new(intelligence, token, examiner);
         let (counting, told) = (Arc::clone(&metrics), shutdown.clone());
         serving.spawn(server::serve(self.edge, edge, counting, told));
         serving.spawn(server::serve(self.admin, admin, metrics, shutdown));

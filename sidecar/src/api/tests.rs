@@ -17,6 +17,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{Answer, Get, HttpClient};
 use crate::intelligence::{Parts, StartError};
+use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
 
@@ -136,7 +137,6 @@ async fn build(
     let parts = Parts {
         config,
         store: Arc::clone(&store),
-        secrets: Arc::clone(&secrets),
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
         http: HttpClient::new(),
@@ -145,7 +145,6 @@ async fn build(
     let intelligence = Intelligence::start(parts).await.unwrap();
     let backing = Backing {
         intelligence,
-        secrets,
         token,
         watch: Arc::new(watch),
         store,

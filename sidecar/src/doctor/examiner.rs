@@ -20,7 +20,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::intelligence::Intelligence;
 use crate::reload::Watch;
-use crate::secrets::Secrets;
 use crate::snapshot::canary;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -40,7 +39,6 @@ pub struct Examination {
 /// What is looked at.
 pub struct Examined {
     pub intelligence: Arc<Intelligence>,
-    pub secrets: Arc<Secrets>,
     pub metrics: Arc<Metrics>,
     pub watch: Arc<Watch>,
     pub store: Arc<dyn Store>,
@@ -91,9 +89,9 @@ impl Examiner {
 
     fn secrets(&self) -> [Finding; 4] {
         let config = self.examined.watch.config();
+        let values = self.examined.intelligence.secrets();
         let facts = config.secrets.iter();
-        let facts =
-            facts.map(|(name, secret)| SecretFacts::of(name, secret, &self.examined.secrets));
+        let facts = facts.map(|(name, secret)| SecretFacts::of(name, secret, &values));
         let facts: Vec<_> = facts.collect();
         let token = match &self.started_with.listen.admin_token {
             Some(name) => TokenFacts::Configured(name.clone()),

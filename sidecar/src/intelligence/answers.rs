@@ -35,8 +35,9 @@ pub struct Answer {
     hard: UnixSeconds,
 }
 
-/// By provider, in the order of the configuration.
-pub type ByProvider = Arc<Vec<Option<Answer>>>;
+/// What each provider answered, by its name: the configuration may have others by the time it is read.
+#[derive(Debug, Clone, Default)]
+pub struct ByProvider(Arc<Vec<(&'static str, Answer)>>);
 
 pub struct Answers {
     memory: Cache<Key, ByProvider>,
@@ -59,6 +60,17 @@ impl Key {
             ClientAddress::V4(_) => Cidr::host(self.0),
             ClientAddress::V6(_) => Cidr::new(self.0, V6_KEY).unwrap_or(Cidr::host(self.0)),
         }
+    }
+}
+
+impl ByProvider {
+    pub fn of(&self, provider: &str) -> Option<&Answer> {
+        let mut found = self.all().filter(|(name, _)| *name == provider);
+        found.next().map(|(_, answer)| answer)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &(&'static str, Answer)> {
+        self.0.iter()
     }
 }
 
@@ -115,14 +127,19 @@ impl Answers {
             self.count(CacheLayer::Memory, &answers, now);
             return answers;
         }
-        self.count(CacheLayer::Memory, &[], now);
+        self.count(CacheLayer::Memory, &ByProvider::default(), now);
         let answers = self.stored(key, gates, now).await;
         self.count(CacheLayer::Store, &answers, now);
-        let answers = Arc::new(answers);
-        if answers.iter().any(Option::is_some) {
-            self.memory.insert(key, Arc::clone(&answers));
+        if answers.all().next().is_some() {
+            self.memory.insert(key, answers.clone());
         }
         answers
+    }
+
+    /// The providers are others now: what is kept in memory lacks what the store may have of them, and
+    /// tells of silences that may be over.
+    pub fn forget(&self) {
+        self.memory.invalidate_all();
     }
 
     /// Keeps what came of asking, one result per provider; those that were not asked keep what they
@@ -136,9 +153,9 @@ impl Answers {
     ) -> ByProvider {
         let before = self.memory.get(&key).unwrap_or_default();
         let mut answers = Vec::with_capacity(gates.len());
-        for (at, (gate, asked)) in gates.iter().zip(asked).enumerate() {
-            let old = before.get(at).cloned().flatten();
-            answers.push(match asked {
+        for (gate, asked) in gates.iter().zip(asked) {
+            let old = before.of(gate.name()).cloned();
+            let answer = match asked {
                 Asked::Said(word) => {
                     let said = StoredVerdict {
                         score: word.score,
@@ -159,26 +176,30 @@ impl Answers {
                     None => Answer::none_for(for_s, now),
                 }),
                 Asked::NotAsked => old,
-            });
+            };
+            answers.extend(answer.map(|answer| (gate.name(), answer)));
         }
-        let answers = Arc::new(answers);
-        self.memory.insert(key, Arc::clone(&answers));
+        let asked = |name| gates.iter().any(|gate| gate.name() == name);
+        answers.extend(before.all().filter(|(name, _)| !asked(*name)).cloned());
+        let answers = ByProvider(Arc::new(answers));
+        self.memory.insert(key, answers.clone());
         answers
     }
 
-    async fn stored(&self, key: Key, gates: &[Arc<Gate>], now: UnixSeconds) -> Vec<Option<Answer>> {
+    async fn stored(&self, key: Key, gates: &[Arc<Gate>], now: UnixSeconds) -> ByProvider {
         let keys = gates.iter().map(|gate| store_key(key, gate.name()));
         let keys: Vec<_> = keys.collect();
         let said = match self.store.verdicts(&keys).await {
             Ok(said) => said,
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the store gives no answers");
-                return vec![None; gates.len()];
+                return ByProvider::default();
             }
         };
-        let answers = said.into_iter().map(|said| said.map(Answer::stored));
-        let counting = |answer: &Answer| answer.counts(now);
-        answers.map(|answer| answer.filter(counting)).collect()
+        let named = gates.iter().map(|gate| gate.name()).zip(said);
+        let answers = named.filter_map(|(name, said)| Some((name, Answer::stored(said?))));
+        let counting = answers.filter(|(_, answer)| answer.counts(now));
+        ByProvider(Arc::new(counting.collect()))
     }
 
     async fn write(&self, key: Key, provider: &str, said: StoredVerdict) {
@@ -188,8 +209,9 @@ impl Answers {
         }
     }
 
-    fn count(&self, layer: CacheLayer, answers: &[Option<Answer>], now: UnixSeconds) {
-        let counting = answers.iter().flatten().filter(|answer| answer.counts(now));
+    fn count(&self, layer: CacheLayer, answers: &ByProvider, now: UnixSeconds) {
+        let answers = answers.all().map(|(_, answer)| answer);
+        let counting = answers.filter(|answer| answer.counts(now));
         let result = match counting.map(|answer| answer.is_fresh(now)).min() {
             None => CacheResult::Miss,
             Some(true) => CacheResult::Hit,

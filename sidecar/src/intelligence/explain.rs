@@ -1,5 +1,7 @@
 //! Why an address is treated as it is: the rule that decides, and everything that anybody says of it.
 
+use std::sync::Arc;
+
 use reputation::lookup::Found;
 use reputation::{
     Action, Band, Cidr, ClientAddress, Decision, DecisionId, Rank, UnixSeconds, Verdict,
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{ByProvider, Key};
 use super::lookup::Lookup;
+use super::providers::Gate;
+use super::sources::View;
 use super::weigh::{Life, verdict_of};
 use crate::config::FeedRole;
 
@@ -77,8 +81,9 @@ impl Lookup {
     /// Explains `address` from what is known; asks no provider.
     pub async fn explain(&self, address: ClientAddress) -> Explanation {
         let now = self.clock.now();
-        let answers = self.kept_answers(address).await;
-        let (_, score) = self.score(address, &answers, now);
+        let view = self.sources.view();
+        let answers = self.kept_answers(&view.setup, address, now).await;
+        let (_, score) = view.score(address, &answers, now);
         let published = self.publisher.current();
         let found = published
             .as_ref()
@@ -86,14 +91,14 @@ impl Lookup {
         let host = Cidr::host(address);
         let verdict = match &found {
             Some(found) => verdict_of(found, address, host, now),
-            None => self.weigh(address, host, &answers, Life::Final { ttl_s: 0 }),
+            None => view.weigh(address, host, &answers, Life::Final { ttl_s: 0 }, now),
         };
         let rule = match &found {
             Some(found) => Some(Rule::of(found, address)),
             None => Rule::of_score(&verdict, Key::of(address).prefix()),
         };
-        let mut sources = self.feed_words(address, now);
-        sources.extend(self.provider_words(address, &answers, now));
+        let mut sources = view.feed_words(address, now);
+        sources.extend(view.provider_words(address, &answers, now));
         Explanation {
             address,
             action: verdict.action,
@@ -128,9 +133,10 @@ impl Lookup {
         });
         speaking
     }
+}
 
+impl View {
     fn feed_words(&self, address: ClientAddress, now: UnixSeconds) -> Vec<SourceWord> {
-        let feeds = self.sources.feeds();
         let word = |hit: &super::feeds::Hit<'_>| {
             let config = &hit.feed.config;
             let soft = matches!(config.role, FeedRole::Score { .. });
@@ -146,7 +152,7 @@ impl Lookup {
                 observed: None,
             }
         };
-        feeds.hits(address).iter().map(word).collect()
+        self.feeds.hits(address).iter().map(word).collect()
     }
 
     fn provider_words(
@@ -155,8 +161,8 @@ impl Lookup {
         answers: &ByProvider,
         now: UnixSeconds,
     ) -> Vec<SourceWord> {
-        let word = |(gate, answer): (&std::sync::Arc<super::providers::Gate>, &Option<_>)| {
-            let answer: &super::answers::Answer = answer.as_ref()?;
+        let word = |gate: &Arc<Gate>| {
+            let answer = answers.of(gate.name())?;
             let said = answer.said.as_ref().filter(|_| answer.counts(now))?;
             let indicator = gate.indicator(said);
             Some(SourceWord {
@@ -165,17 +171,13 @@ impl Lookup {
                 role: "provider".to_owned(),
                 score: indicator.score,
                 weight: Some(indicator.weight.get()),
-                prefix: super::answers::Key::of(address).prefix(),
+                prefix: Key::of(address).prefix(),
                 age_s: said.fetched.until(now),
                 categories: indicator.categories,
                 observed: indicator.observed,
             })
         };
-        self.gates
-            .iter()
-            .zip(answers.iter())
-            .filter_map(word)
-            .collect()
+        self.setup.gates.iter().filter_map(word).collect()
     }
 }
 

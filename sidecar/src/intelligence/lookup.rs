@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, Verdict};
+use reputation::{Band, Cidr, ClientAddress, UnixSeconds, Verdict};
 
 use super::answers::{Answers, ByProvider, Key};
 use super::flight::{Boarded, Flight, Flights};
 use super::providers::{Asked, Gate};
 use super::recent::RecentlyClean;
+use super::setup::Setup;
 use super::sources::Sources;
 use super::weigh::{LONGEST_TTL, Life, verdict_of};
 use crate::clock::Clock;
@@ -21,10 +22,8 @@ const SHORT_TTL: u32 = 30;
 pub struct Lookup {
     pub sources: Arc<Sources>,
     pub publisher: Publisher,
-    pub gates: Vec<Arc<Gate>>,
     pub recent: Arc<RecentlyClean>,
     pub clock: Arc<dyn Clock>,
-    pub policy: Policy,
     answers: Arc<Answers>,
     flights: Flights<Key, ByProvider>,
 }
@@ -41,33 +40,31 @@ impl Lookup {
     pub fn new(
         sources: Arc<Sources>,
         publisher: Publisher,
-        gates: Vec<Arc<Gate>>,
         recent: Arc<RecentlyClean>,
         clock: Arc<dyn Clock>,
-        policy: Policy,
         answers: Answers,
     ) -> Self {
         Self {
             sources,
             publisher,
-            gates,
             recent,
             clock,
-            policy,
             answers: Arc::new(answers),
             flights: Flights::default(),
         }
     }
 
-    /// The verdict within `wait`: a provisional one if a provider is still being asked by then.
+    /// The verdict within `wait`: a provisional one if a provider is still being asked by then. It rests
+    /// on the configuration of its beginning, whatever comes meanwhile.
     pub async fn verdict(&self, address: ClientAddress, prefix: u8, wait: Duration) -> Verdict {
         let now = self.clock.now();
+        let view = self.sources.view();
         let published = self.publisher.current();
         if let Some(found) = published
             .as_ref()
             .and_then(|images| images.find(address, now))
         {
-            let scope = self.scope(
+            let scope = view.scope(
                 published.as_deref(),
                 address,
                 prefix,
@@ -75,9 +72,9 @@ impl Lookup {
             );
             return verdict_of(&found, address, scope, now);
         }
-        let (answers, life) = self.ask(address, wait, now).await;
-        let scope = self.scope(published.as_deref(), address, prefix, None);
-        let verdict = self.weigh(address, scope, &answers, life);
+        let (answers, life) = self.ask(&view.setup, address, wait, now).await;
+        let scope = view.scope(published.as_deref(), address, prefix, None);
+        let verdict = view.weigh(address, scope, &answers, life, self.clock.now());
         if verdict.band == Band::Clean && !verdict.provisional {
             self.recent.note(address);
         }
@@ -95,45 +92,57 @@ impl Lookup {
         {
             return Some(verdict_of(&found, address, host, now));
         }
+        let view = self.sources.view();
         let answers = self
             .answers
             .remembered(Key::of(address))
             .unwrap_or_default();
-        let said = answers
-            .iter()
-            .flatten()
+        let gates = view.setup.gates.iter();
+        let said = gates
+            .filter_map(|gate| answers.of(gate.name()))
             .any(|answer| answer.counts(now) && answer.said.is_some());
-        let known = said || !self.sources.feeds().indicators(address).is_empty();
+        let known = said || !view.feeds.indicators(address).is_empty();
         let life = Life::Final { ttl_s: SHORT_TTL };
-        known.then(|| self.weigh(address, host, &answers, life))
+        known.then(|| view.weigh(address, host, &answers, life, now))
     }
 
     /// The providers' answers that are kept, without asking anybody.
-    pub async fn kept_answers(&self, address: ClientAddress) -> ByProvider {
-        let now = self.clock.now();
-        self.answers.get(Key::of(address), &self.gates, now).await
+    pub async fn kept_answers(
+        &self,
+        setup: &Setup,
+        address: ClientAddress,
+        now: UnixSeconds,
+    ) -> ByProvider {
+        self.answers.get(Key::of(address), &setup.gates, now).await
+    }
+
+    /// The providers are others now, or are asked differently.
+    pub fn forget_answers(&self) {
+        self.answers.forget();
     }
 
     async fn ask(
         &self,
+        setup: &Setup,
         address: ClientAddress,
         wait: Duration,
         now: UnixSeconds,
     ) -> (ByProvider, Life) {
-        if !self.gates.iter().any(|gate| gate.may_ask_about(address)) {
+        let gates = &setup.gates;
+        if !gates.iter().any(|gate| gate.may_ask_about(address)) {
             let ttl_s = LONGEST_TTL;
             return (ByProvider::default(), Life::Final { ttl_s });
         }
         let key = Key::of(address);
-        let answers = self.answers.get(key, &self.gates, now).await;
-        let standing = self.standing(&answers, now);
+        let answers = self.answers.get(key, gates, now).await;
+        let standing = Standing::of(gates, &answers, now);
         if !standing.due {
-            let life = self.life(&answers, now);
+            let life = life(gates, &answers, now);
             return (answers, life);
         }
-        let flight = match self.board(key, address) {
+        let flight = match self.board(gates, key, address) {
             Boarded::Landed(answers) => {
-                let life = self.life(&answers, now);
+                let life = life(gates, &answers, now);
                 return (answers, life);
             }
             Boarded::Full => None,
@@ -144,21 +153,21 @@ impl Lookup {
         }
         match landed_within(flight, wait).await {
             Some(answers) => {
-                let life = self.life(&answers, now);
+                let life = life(gates, &answers, now);
                 (answers, life)
             }
             None => (answers, Life::Provisional),
         }
     }
 
-    fn board(&self, key: Key, address: ClientAddress) -> Boarded<ByProvider> {
+    fn board(&self, gates: &[Arc<Gate>], key: Key, address: ClientAddress) -> Boarded<ByProvider> {
         let now = self.clock.now();
         let landed = || {
             let answers = self.answers.remembered(key)?;
-            (!self.standing(&answers, now).due).then_some(answers)
+            (!Standing::of(gates, &answers, now).due).then_some(answers)
         };
         self.flights.board(key, landed, || {
-            let (answers, gates) = (Arc::clone(&self.answers), self.gates.clone());
+            let (answers, gates) = (Arc::clone(&self.answers), gates.to_vec());
             let clock = Arc::clone(&self.clock);
             let kept = answers.remembered(key).unwrap_or_default();
             async move {
@@ -167,14 +176,16 @@ impl Lookup {
             }
         })
     }
+}
 
-    fn standing(&self, answers: &ByProvider, now: UnixSeconds) -> Standing {
-        let mut standing = Standing {
+impl Standing {
+    fn of(gates: &[Arc<Gate>], answers: &ByProvider, now: UnixSeconds) -> Self {
+        let mut standing = Self {
             missing: false,
             due: false,
         };
-        for (at, gate) in self.gates.iter().enumerate() {
-            let answer = answers.get(at).and_then(Option::as_ref);
+        for gate in gates {
+            let answer = answers.of(gate.name());
             if answer.is_some_and(|answer| answer.is_fresh(now)) || !gate.is_open() {
                 continue;
             }
@@ -183,16 +194,16 @@ impl Lookup {
         }
         standing
     }
+}
 
-    fn life(&self, answers: &ByProvider, now: UnixSeconds) -> Life {
-        let each = (0..self.gates.len()).map(|at| {
-            let answer = answers.get(at).and_then(Option::as_ref);
-            answer.map_or(SHORT_TTL, |answer| answer.fresh_for(now))
-        });
-        let ttl_s = each.min().unwrap_or(LONGEST_TTL);
-        Life::Final {
-            ttl_s: ttl_s.clamp(SHORT_TTL, LONGEST_TTL),
-        }
+fn life(gates: &[Arc<Gate>], answers: &ByProvider, now: UnixSeconds) -> Life {
+    let each = gates.iter().map(|gate| {
+        let answer = answers.of(gate.name());
+        answer.map_or(SHORT_TTL, |answer| answer.fresh_for(now))
+    });
+    let ttl_s = each.min().unwrap_or(LONGEST_TTL);
+    Life::Final {
+        ttl_s: ttl_s.clamp(SHORT_TTL, LONGEST_TTL),
     }
 }
 
@@ -208,13 +219,13 @@ async fn ask_due(
     address: ClientAddress,
     now: UnixSeconds,
 ) -> Vec<Asked> {
-    let ask = |(at, gate): (usize, &Arc<Gate>)| {
-        let answer = kept.get(at).and_then(Option::as_ref);
+    let ask = |gate: &Arc<Gate>| {
+        let answer = kept.of(gate.name());
         let fresh = answer.is_some_and(|answer| answer.is_fresh(now));
         let gate = Arc::clone(gate);
         (!fresh).then(|| tokio::spawn(async move { gate.ask(address).await }))
     };
-    let running: Vec<_> = gates.iter().enumerate().map(ask).collect();
+    let running: Vec<_> = gates.iter().map(ask).collect();
     let mut asked = Vec::with_capacity(running.len());
     for task in running {
         asked.push(match task {

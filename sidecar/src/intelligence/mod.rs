@@ -16,8 +16,10 @@ pub mod prefixes;
 pub mod providers;
 mod recent;
 mod retry_after;
+pub mod setup;
 pub mod sources;
 mod strangers;
+mod take_over;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -57,7 +59,6 @@ use epochs::Epochs;
 use feeds::{Keeper, Needs};
 use lookup::Lookup;
 use modes::Modes;
-use providers::{Gate, GateNeeds};
 use recent::RecentlyClean;
 use sources::Sources;
 use undisturbed::undisturbed;
@@ -71,7 +72,6 @@ const PRUNE: Duration = Duration::from_secs(3600);
 pub struct Parts {
     pub config: Arc<Config>,
     pub store: Arc<dyn Store>,
-    pub secrets: Arc<Secrets>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
     pub http: HttpClient,
@@ -93,8 +93,11 @@ pub struct Intelligence {
     keeper: Arc<Keeper>,
     lookup: Lookup,
     publisher: Publisher,
+    sources: Arc<Sources>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    http: HttpClient,
 }
 
 impl Intelligence {
@@ -104,15 +107,11 @@ impl Intelligence {
         let sources = Arc::new(Sources::default());
         let recent = Arc::new(RecentlyClean::default());
         load(&sources, &parts).await?;
-        let keeper = Arc::new(Keeper::new(&parts.config, needs(&sources, &recent, &parts)));
-        keeper.load().await;
         let publisher = Publisher::start(workshop(&sources, &parts));
-        publisher.changed(Changed::Feeds);
-        keeper.run(&publisher, &parts.shutdown);
-        let gates = gates(&parts);
-        for gate in &gates {
-            gate.recount().await;
-        }
+        let keeper = Keeper::new(
+            &parts.config.store.path,
+            needs(&sources, &recent, &publisher, &parts),
+        );
         let intelligence = Arc::new(Self {
             decisions: Arc::new(Decisions::new(
                 Arc::clone(&sources),
@@ -128,20 +127,23 @@ impl Intelligence {
                 Arc::clone(&parts.clock),
             )),
             modes: Arc::new(Modes::new(&sources, &parts.store, &publisher, &parts.clock)),
-            keeper,
+            keeper: Arc::new(keeper),
             lookup: Lookup::new(
-                sources,
+                Arc::clone(&sources),
                 publisher.clone(),
-                gates,
                 recent,
                 Arc::clone(&parts.clock),
-                parts.config.policy,
-                Answers::new(Arc::clone(&parts.store), parts.metrics),
+                Answers::new(Arc::clone(&parts.store), Arc::clone(&parts.metrics)),
             ),
             publisher,
+            sources,
             store: parts.store,
             clock: parts.clock,
+            metrics: parts.metrics,
+            http: parts.http,
         });
+        intelligence.put_in_place(&parts.config).await;
+        intelligence.publisher.changed(Changed::Feeds);
         intelligence.keep_tidy(&parts.shutdown);
         Ok(intelligence)
     }
@@ -215,7 +217,14 @@ impl Intelligence {
     }
 
     pub fn providers(&self) -> Vec<ProviderStatus> {
-        self.lookup.gates.iter().map(|gate| gate.status()).collect()
+        let view = self.sources.view();
+        let gates = view.setup.gates.iter();
+        gates.map(|gate| gate.status()).collect()
+    }
+
+    /// The secrets that are configured.
+    pub fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.sources.view().setup.secrets)
     }
 
     /// Sets a mode for a route (or glob) or for all, for `ttl` or until it is taken back.
@@ -249,9 +258,9 @@ impl Intelligence {
         tokio::spawn(async move {
             ended.run_until_cancelled(prune(store, clock)).await;
         });
-        let (gates, ended) = (self.lookup.gates.clone(), shutdown.clone());
+        let (sources, ended) = (Arc::clone(&self.sources), shutdown.clone());
         tokio::spawn(async move {
-            ended.run_until_cancelled(recount(gates)).await;
+            ended.run_until_cancelled(recount(sources)).await;
         });
     }
 }
@@ -267,12 +276,16 @@ async fn load(sources: &Sources, parts: &Parts) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn needs(sources: &Arc<Sources>, recent: &Arc<RecentlyClean>, parts: &Parts) -> Needs {
+fn needs(
+    sources: &Arc<Sources>,
+    recent: &Arc<RecentlyClean>,
+    publisher: &Publisher,
+    parts: &Parts,
+) -> Needs {
     Needs {
-        fetcher: feeds::Fetcher {
-            http: parts.http.clone(),
-            secrets: Arc::clone(&parts.secrets),
-        },
+        http: parts.http.clone(),
+        publisher: publisher.clone(),
+        shutdown: parts.shutdown.clone(),
         sources: Arc::clone(sources),
         recent: Arc::clone(recent),
         clock: Arc::clone(&parts.clock),
@@ -285,28 +298,14 @@ fn workshop(sources: &Arc<Sources>, parts: &Parts) -> Workshop {
         sources: Arc::clone(sources),
         store: Arc::clone(&parts.store),
         clock: Arc::clone(&parts.clock),
-        guard: parts.config.guard.clone(),
-        policy: parts.config.policy,
-        lookups: !parts.config.providers.is_empty(),
         shutdown: parts.shutdown.clone(),
     }
 }
 
-fn gates(parts: &Parts) -> Vec<Arc<Gate>> {
-    let needs = GateNeeds {
-        store: Arc::clone(&parts.store),
-        secrets: Arc::clone(&parts.secrets),
-        clock: Arc::clone(&parts.clock),
-        metrics: Arc::clone(&parts.metrics),
-        permit_special: parts.config.guard.permit_special,
-    };
-    providers::configured(&parts.config, &parts.http, &needs)
-}
-
-async fn recount(gates: Vec<Arc<Gate>>) {
+async fn recount(sources: Arc<Sources>) {
     loop {
         tokio::time::sleep(RECOUNT).await;
-        for gate in &gates {
+        for gate in &sources.view().setup.gates {
             gate.recount().await;
         }
     }

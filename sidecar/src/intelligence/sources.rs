@@ -1,5 +1,5 @@
-//! What is known right now, for whoever reads it: the feeds, the decisions, the modes. Each is replaced
-//! whole, so that a reader never sees half a change.
+//! What is known right now, for whoever reads it: the configuration with the feeds under it, the
+//! decisions, the modes. Each is replaced whole, so that a reader never sees half a change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,25 +8,53 @@ use arc_swap::ArcSwap;
 use reputation::mode::ModeOverride;
 use reputation::{Decision, DecisionId};
 
-use super::feeds::FeedsView;
+use super::feeds::{FeedsView, LoadedFeed, Slot};
+use super::setup::Setup;
 
 pub type DecisionMap = HashMap<DecisionId, Arc<Decision>>;
 
+/// The configuration in force, and what is loaded of its feeds.
+#[derive(Clone, Default)]
+pub struct View {
+    pub setup: Arc<Setup>,
+    /// In the order of `setup.feeds`.
+    pub feeds: FeedsView,
+}
+
 #[derive(Default)]
 pub struct Sources {
-    feeds: ArcSwap<FeedsView>,
+    view: ArcSwap<View>,
     decisions: ArcSwap<DecisionMap>,
     modes: ArcSwap<Vec<ModeOverride>>,
 }
 
+impl View {
+    /// The same with `feed` in the place of `slot`.
+    pub fn with(&self, slot: &Slot, feed: Arc<LoadedFeed>) -> Self {
+        let mut places = self.setup.feeds.iter();
+        let at = places.position(|other| std::ptr::eq(other.as_ref(), slot));
+        Self {
+            setup: Arc::clone(&self.setup),
+            feeds: match at {
+                Some(at) => self.feeds.with(at, feed),
+                None => self.feeds.clone(),
+            },
+        }
+    }
+}
+
 impl Sources {
-    pub fn feeds(&self) -> Arc<FeedsView> {
-        self.feeds.load_full()
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
     }
 
-    /// Changes the feeds; `change` may run more than once.
-    pub fn change_feeds(&self, change: impl Fn(&FeedsView) -> FeedsView) {
-        self.feeds.rcu(|feeds| change(feeds));
+    pub fn set_view(&self, view: View) {
+        self.view.store(Arc::new(view));
+    }
+
+    /// Replaces what is in force of one feed, unless the configuration has it no more.
+    pub fn put_in_force(&self, slot: &Slot, feed: &Arc<LoadedFeed>) {
+        self.view.rcu(|view| view.with(slot, Arc::clone(feed)));
     }
 
     pub fn decisions(&self) -> Arc<DecisionMap> {

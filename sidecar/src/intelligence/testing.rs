@@ -20,7 +20,6 @@ use super::{Intelligence, Parts, Published};
 use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, Feed, FeedFormat, FeedRole, FeedSource};
 use crate::http::HttpClient;
-use crate::secrets::Secrets;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
@@ -84,7 +83,6 @@ impl Harness {
         let store: Arc<dyn Store> = Arc::new(open(directory.path(), clock.now()).await);
         let parts = Parts {
             store: Arc::clone(&store),
-            secrets: Arc::new(Secrets::new(config.secrets.clone())),
             config: Arc::new(config),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),

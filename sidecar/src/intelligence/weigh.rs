@@ -7,7 +7,7 @@ use reputation::set::Basis;
 use reputation::{Band, Cidr, ClientAddress, DecisionId, Rank, UnixSeconds, Verdict};
 
 use super::answers::ByProvider;
-use super::lookup::Lookup;
+use super::sources::View;
 use crate::snapshot::Published;
 
 /// The longest that an answer may be kept, in seconds.
@@ -20,7 +20,7 @@ pub enum Life {
     Provisional,
 }
 
-impl Lookup {
+impl View {
     /// What the soft feeds and the providers say of `address`, and their score.
     pub fn score(
         &self,
@@ -28,14 +28,14 @@ impl Lookup {
         answers: &ByProvider,
         now: UnixSeconds,
     ) -> (Vec<Indicator>, Score) {
-        let feeds = self.sources.feeds();
-        let mut indicators = feeds.indicators(address);
-        for (gate, answer) in self.gates.iter().zip(answers.iter()) {
-            let counting = answer.as_ref().filter(|answer| answer.counts(now));
+        let gates = &self.setup.gates;
+        let mut indicators = self.feeds.indicators(address);
+        for gate in gates {
+            let counting = answers.of(gate.name()).filter(|answer| answer.counts(now));
             let said = counting.and_then(|answer| answer.said.as_ref());
             indicators.extend(said.map(|said| gate.indicator(said)));
         }
-        let score = combine(&indicators, feeds.soft_feeds() + self.gates.len());
+        let score = combine(&indicators, self.feeds.soft_feeds() + gates.len());
         (indicators, score)
     }
 
@@ -46,9 +46,10 @@ impl Lookup {
         scope: Cidr,
         answers: &ByProvider,
         life: Life,
+        now: UnixSeconds,
     ) -> Verdict {
-        let (indicators, score) = self.score(address, answers, self.clock.now());
-        let band = self.policy.band(score.value);
+        let (indicators, score) = self.score(address, answers, now);
+        let band = self.setup.policy.band(score.value);
         let top = score.top.and_then(|at| indicators.get(at));
         let (ttl_s, provisional) = match life {
             Life::Final { ttl_s } => (ttl_s, false),
@@ -92,7 +93,7 @@ impl Lookup {
         };
         let split = found.is_some_and(|len| len > network.len())
             || published.is_some_and(|images| images.splits(network))
-            || self.sources.feeds().splits(network);
+            || self.feeds.splits(network);
         if split { host } else { network }
     }
 }

@@ -50,7 +50,7 @@ impl Watch {
             fault: None,
             needs_restart: Vec::new(),
         };
-        metrics.config_loaded(true);
+        metrics.config_loaded(status.loaded_at);
         Self {
             state: Mutex::new(State { config, status }),
         }

@@ -3,21 +3,20 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reputation::Policy;
 use reputation::set::Meta;
 
 use super::compile::{Catalogue, Listed, compile};
 use super::image::{self, BuildFault};
 use super::overlay::{self, ListedDelta, State};
 use super::press::Base;
-use crate::config::Guard;
-use crate::intelligence::sources::Sources;
+use crate::intelligence::setup::Setup;
+use crate::intelligence::sources::{Sources, View};
 
 pub struct Preparation {
     pub sources: Arc<Sources>,
+    /// What is compiled: the feeds under their configuration.
+    pub view: Arc<View>,
     pub catalogue: Arc<Mutex<Catalogue>>,
-    pub guard: Guard,
-    pub policy: Policy,
     /// The base that is to stay if little changed; `None` asks for a new one.
     pub base: Option<Arc<Base>>,
     /// What was listed until now.
@@ -27,6 +26,7 @@ pub struct Preparation {
 }
 
 pub struct Prepared {
+    pub setup: Arc<Setup>,
     pub listed: Arc<Listed>,
     /// How `listed` differs from the base: the new one, if there is one.
     pub delta: ListedDelta,
@@ -38,10 +38,12 @@ pub struct Prepared {
 pub fn prepare(preparation: Preparation) -> Result<Prepared, BuildFault> {
     let listed = Arc::new(preparation.compile());
     let takes_back = takes_back(&preparation.before, &listed);
+    let setup = Arc::clone(&preparation.view.setup);
     if let Some(base) = &preparation.base {
         let delta = ListedDelta::between(&base.state.listed, &listed);
         if delta.count() <= overlay::limit(base.state.listed.entries.len()) {
             return Ok(Prepared {
+                setup,
                 listed,
                 delta,
                 new_base: None,
@@ -51,6 +53,7 @@ pub fn prepare(preparation: Preparation) -> Result<Prepared, BuildFault> {
     }
     let base = preparation.new_base(&listed)?;
     Ok(Prepared {
+        setup,
         listed,
         delta: ListedDelta::default(),
         new_base: Some(base),
@@ -60,10 +63,10 @@ pub fn prepare(preparation: Preparation) -> Result<Prepared, BuildFault> {
 
 impl Preparation {
     fn compile(&self) -> Listed {
-        let feeds = self.sources.feeds();
+        let View { setup, feeds } = self.view.as_ref();
         let catalogue = self.catalogue.lock();
         let mut catalogue = catalogue.unwrap_or_else(PoisonError::into_inner);
-        compile(&feeds, &self.guard, self.policy, &mut catalogue)
+        compile(feeds, &setup.guard, setup.policy, &mut catalogue)
     }
 
     fn new_base(&self, listed: &Arc<Listed>) -> Result<Base, BuildFault> {

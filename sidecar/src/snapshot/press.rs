@@ -20,6 +20,7 @@ use super::overlay::{self, ListedDelta, State};
 use super::prepare::{Preparation, Prepared, prepare};
 use super::publish::{Changed, Order, Workshop};
 use super::published::{History, Published};
+use crate::intelligence::setup::Setup;
 use crate::store::StoreError;
 use crate::telemetry::chain;
 
@@ -57,6 +58,8 @@ pub(super) struct Press {
     workshop: Workshop,
     out: watch::Sender<Option<Arc<Published>>>,
     catalogue: Arc<std::sync::Mutex<Catalogue>>,
+    /// The configuration that `listed` was compiled under.
+    setup: Arc<Setup>,
     base: Option<Arc<Base>>,
     /// What the feeds list now, and how it differs from the base.
     listed: Arc<super::compile::Listed>,
@@ -78,6 +81,7 @@ impl Press {
             workshop,
             out,
             catalogue: Arc::default(),
+            setup: Arc::default(),
             base: None,
             listed: Arc::default(),
             delta: Arc::default(),
@@ -153,9 +157,8 @@ impl Press {
         let version = self.workshop.store.next_version().await?;
         let preparation = Preparation {
             sources: Arc::clone(&self.workshop.sources),
+            view: self.workshop.sources.view(),
             catalogue: Arc::clone(&self.catalogue),
-            guard: self.workshop.guard.clone(),
-            policy: self.workshop.policy,
             base: self.base.clone().filter(|_| !self.wants_base),
             before: Arc::clone(&self.listed),
             meta: self.meta(Kind::Base, version, VALID_FOR),
@@ -176,7 +179,9 @@ impl Press {
             self.base = Some(Arc::new(base));
             self.taken_back = true;
         }
-        self.taken_back |= prepared.takes_back;
+        // Proxies keep verdicts that no entry tells of: under another configuration they may be others.
+        self.taken_back |= prepared.takes_back || !Arc::ptr_eq(&self.setup, &prepared.setup);
+        self.setup = prepared.setup;
         self.listed = prepared.listed;
         self.delta = Arc::new(prepared.delta);
         self.wants_publication = true;
@@ -267,7 +272,7 @@ impl Press {
             overlay: overlay.reference.clone(),
             built_at: meta.built_at,
             valid_until: meta.valid_until,
-            lookups: self.workshop.lookups,
+            lookups: self.setup.can_ask(),
             modes: modes.iter().filter(in_force).cloned().collect(),
         }
     }
@@ -304,12 +309,11 @@ async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
 #[cfg(test)]
 mod tests {
     use reputation::decision::Origin;
-    use reputation::{Cidr, ClientAddress, Decision, DecisionId, DecisionKind, Policy};
+    use reputation::{Cidr, ClientAddress, Decision, DecisionId, DecisionKind};
     use tokio_util::sync::{CancellationToken, DropGuard};
 
     use super::*;
     use crate::clock::{Clock, ManualClock};
-    use crate::config::Guard;
     use crate::intelligence::sources::{DecisionMap, Sources};
     use crate::snapshot::{Published, Publisher};
     use crate::store::embedded::EmbeddedStore;
@@ -327,9 +331,6 @@ mod tests {
             sources: Arc::new(Sources::default()),
             store: Arc::new(store),
             clock,
-            guard: Guard::default(),
-            policy: Policy::default(),
-            lookups: false,
             shutdown: CancellationToken::new(),
         }
     }

@@ -4,14 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reputation::Policy;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::press::Press;
 use super::published::Published;
 use crate::clock::Clock;
-use crate::config::Guard;
 use crate::intelligence::sources::Sources;
 use crate::store::Store;
 
@@ -27,10 +25,6 @@ pub struct Workshop {
     pub sources: Arc<Sources>,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
-    pub guard: Guard,
-    pub policy: Policy,
-    /// Whether anybody can be asked about an address that no image knows.
-    pub lookups: bool,
     pub shutdown: CancellationToken,
 }
 
@@ -46,6 +40,7 @@ pub(super) struct Order {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
+    /// Feeds, or the configuration.
     Feeds,
     /// Decisions or modes.
     Words,

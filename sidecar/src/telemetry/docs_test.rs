@@ -28,7 +28,7 @@ fn written() -> Metrics {
         fault: None,
         concerns: vec![Concern::ReadOnly],
     });
-    metrics.config_loaded(true);
+    metrics.config_loaded(UnixSeconds(1));
     metrics.error_logged();
     metrics.http_request("edge", "verdict", 200, second);
     metrics

@@ -19,7 +19,6 @@ use super::token::AdminToken;
 use crate::doctor::Examiner;
 use crate::intelligence::Intelligence;
 use crate::intelligence::feeds::ReleaseError;
-use crate::secrets::Secrets;
 
 pub use body::{NewDecisionBody, NewModeBody};
 pub use decisions::{Decisions, WIDE_REMEDY};
@@ -27,7 +26,6 @@ pub use modes::Modes;
 
 pub struct Admin {
     intelligence: Arc<Intelligence>,
-    secrets: Arc<Secrets>,
     token: AdminToken,
     examiner: Examiner,
 }
@@ -48,15 +46,9 @@ const RESOURCES: [&str; 8] = [
 ];
 
 impl Admin {
-    pub fn new(
-        intelligence: Arc<Intelligence>,
-        secrets: Arc<Secrets>,
-        token: AdminToken,
-        examiner: Examiner,
-    ) -> Self {
+    pub fn new(intelligence: Arc<Intelligence>, token: AdminToken, examiner: Examiner) -> Self {
         Self {
             intelligence,
-            secrets,
             token,
             examiner,
         }
@@ -101,7 +93,9 @@ impl Admin {
             ("providers", "") => {
                 server::json(&json!({ "providers": self.intelligence.providers() }))
             }
-            ("secrets", "") => server::json(&json!({ "secrets": self.secrets.statuses() })),
+            ("secrets", "") => {
+                server::json(&json!({ "secrets": self.intelligence.secrets().statuses() }))
+            }
             ("doctor", "") => server::json(&self.examiner.examine().await),
             _ => Err(Problem::new(Kind::NotFound)),
         }

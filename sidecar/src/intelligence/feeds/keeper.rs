@@ -1,36 +1,41 @@
 //! Runs each feed's life: the last good copy at start, then looking for newer versions, judging them,
 //! putting them in force or holding them until a person releases them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reputation::{Policy, UnixSeconds};
+use reputation::UnixSeconds;
 use thiserror::Error;
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{FetchError, Fetched, Fetcher, Stamp, pause, pause_after};
 use super::last_good::{Copy, LastGood};
 use super::slot::{Judged, Slot, judge};
-use super::{FeedStatus, FeedsView, LoadedFeed};
+use super::{FeedStatus, LoadedFeed};
 use crate::clock::Clock;
-use crate::config::{Config, FeedSource, Guard};
+use crate::config::FeedSource;
+use crate::http::HttpClient;
 use crate::intelligence::recent::RecentlyClean;
 use crate::intelligence::sources::Sources;
 use crate::snapshot::{Changed, Publisher};
 use crate::telemetry::{Metrics, chain};
 
-/// All feeds. Cheap to share.
+/// All feeds. Which there are and what the guard says is in `sources`.
 pub struct Keeper {
-    slots: Vec<Slot>,
-    needs: Needs,
-    guard: Guard,
-    policy: Policy,
+    pub(super) needs: Needs,
     last_good: LastGood,
+    /// Versions are taken side by side, but none while the configuration changes beneath.
+    pub(super) taking: RwLock<()>,
 }
 
 /// What keeping feeds needs of its surroundings.
 pub struct Needs {
-    pub fetcher: Fetcher,
+    pub http: HttpClient,
+    pub publisher: Publisher,
+    /// Ends every feed's life.
+    pub shutdown: CancellationToken,
     pub sources: Arc<Sources>,
     pub recent: Arc<RecentlyClean>,
     pub clock: Arc<dyn Clock>,
@@ -47,47 +52,47 @@ pub enum ReleaseError {
 }
 
 impl Keeper {
-    pub fn new(config: &Config, needs: Needs) -> Self {
-        let feeds = config.feeds.iter().cloned().enumerate();
+    /// Keeps the feeds' last good copies under `store`.
+    pub fn new(store: &Path, needs: Needs) -> Self {
         Self {
-            slots: feeds.map(|(at, feed)| Slot::new(at, feed)).collect(),
             needs,
-            guard: config.guard.clone(),
-            policy: config.policy,
-            last_good: LastGood::under(&config.store.path),
+            last_good: LastGood::under(store),
+            taking: RwLock::default(),
         }
     }
 
-    /// Puts in force what needs no network: last good copies, and the files as they are now.
-    pub async fn load(&self) {
-        for slot in &self.slots {
+    /// Puts in force what needs no network: the last good copy, and a file as it is now.
+    pub(super) async fn load(&self, slot: &Arc<Slot>) {
+        {
+            let _taking = self.taking.read().await;
             self.load_last_good(slot).await;
-            if matches!(slot.feed.source, FeedSource::File(_)) {
-                self.poll(slot).await;
-            }
+        }
+        if matches!(slot.feed.source, FeedSource::File(_)) {
+            self.poll(slot).await;
         }
     }
 
-    /// Looks for newer versions until `shutdown`, and tells the publisher of each.
-    pub fn run(self: &Arc<Self>, publisher: &Publisher, shutdown: &CancellationToken) {
-        for at in 0..self.slots.len() {
-            let keeper = Arc::clone(self);
-            let (publisher, shutdown) = (publisher.clone(), shutdown.clone());
-            tokio::spawn(async move {
-                let life = keeper.live(at, &publisher);
-                shutdown.run_until_cancelled(life).await;
-            });
-        }
+    /// Looks for newer versions until its life ends, and tells the publisher of each.
+    pub(super) fn keep(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let (keeper, slot) = (Arc::clone(self), Arc::clone(slot));
+        tokio::spawn(async move {
+            let ended = slot.ended.clone();
+            ended.run_until_cancelled(keeper.live(&slot)).await;
+        });
     }
 
     pub fn statuses(&self) -> Vec<FeedStatus> {
         let now = self.needs.clock.now();
-        self.slots.iter().map(|slot| slot.status(now)).collect()
+        let view = self.needs.sources.view();
+        let slots = view.setup.feeds.iter();
+        slots.map(|slot| slot.status(now)).collect()
     }
 
     /// Puts the held version of `name` in force.
     pub async fn release(&self, name: &str) -> Result<(), ReleaseError> {
-        let slot = self.slots.iter().find(|slot| slot.feed.name == name);
+        let _taking = self.taking.read().await;
+        let view = self.needs.sources.view();
+        let slot = view.setup.feed(name);
         let slot = slot.ok_or_else(|| ReleaseError::Unknown(name.to_owned()))?;
         let held = slot.state().held.take();
         let held = held.ok_or_else(|| ReleaseError::NotHeld(name.to_owned()))?;
@@ -96,22 +101,19 @@ impl Keeper {
         Ok(())
     }
 
-    async fn live(&self, at: usize, publisher: &Publisher) {
-        let Some(slot) = self.slots.get(at) else {
-            return;
-        };
+    async fn live(&self, slot: &Arc<Slot>) {
         tokio::time::sleep(self.first_pause(slot)).await;
         loop {
             let (changed, pause) = self.poll(slot).await;
             if changed {
-                publisher.changed(Changed::Feeds);
+                self.needs.publisher.changed(Changed::Feeds);
             }
             tokio::time::sleep(pause).await;
         }
     }
 
     /// A copy that is younger than the refresh interval need not be fetched again at once.
-    fn first_pause(&self, slot: &Slot) -> Duration {
+    fn first_pause(&self, slot: &Arc<Slot>) -> Duration {
         let Some(fetched) = slot.state().fetched() else {
             return Duration::ZERO;
         };
@@ -119,32 +121,44 @@ impl Keeper {
         pause(&slot.feed).saturating_sub(age)
     }
 
-    async fn load_last_good(&self, slot: &Slot) {
-        let (last_good, feed) = (self.last_good.clone(), Arc::clone(&slot.feed));
-        let loaded = tokio::task::spawn_blocking(move || last_good.load(&feed)).await;
-        let copy = match loaded {
-            Ok(Ok(Some(copy))) => copy,
-            Ok(Ok(None)) | Err(_) => return,
-            Ok(Err(error)) => return self.fail(slot, "last_good", &error),
+    async fn load_last_good(&self, slot: &Arc<Slot>) {
+        let Some(copy) = self.last_good(slot).await else {
+            return;
         };
         slot.state().seen = match slot.feed.source {
             FeedSource::Url(_) => copy.stamp.clone(),
             FeedSource::File(_) => None,
         };
-        let judged = self.judge(slot, &copy).await;
-        match judged {
+        match self.judge(slot, &copy, None).await {
             Judged::Taken(guarded) => self.put_in_force(slot, guarded, copy.fetched),
             Judged::Held(..) => {}
             Judged::Refused { cause, why } => self.refuse(slot, cause, why),
         }
     }
 
+    /// The last good copy, if there is one to be read.
+    pub(super) async fn last_good(&self, slot: &Arc<Slot>) -> Option<Copy> {
+        let (last_good, feed) = (self.last_good.clone(), Arc::clone(&slot.feed));
+        let loaded = tokio::task::spawn_blocking(move || last_good.load(&feed)).await;
+        match loaded {
+            Ok(Ok(copy)) => copy,
+            Ok(Err(error)) => {
+                self.fail(slot, "last_good", &error);
+                None
+            }
+            Err(_shutting_down) => None,
+        }
+    }
+
     /// Looks for a newer version. Says whether something changed, and when to look again.
-    async fn poll(&self, slot: &Slot) -> (bool, Duration) {
+    async fn poll(&self, slot: &Arc<Slot>) -> (bool, Duration) {
         let now = self.needs.clock.now();
         let seen = slot.state().seen.clone();
-        let fetched = self.needs.fetcher.fetch(&slot.feed, seen.as_ref(), now);
-        match fetched.await {
+        let fetcher = Fetcher {
+            http: self.needs.http.clone(),
+            secrets: Arc::clone(&self.needs.sources.view().setup.secrets),
+        };
+        match fetcher.fetch(&slot.feed, seen.as_ref(), now).await {
             Ok(Fetched::Unchanged) => {
                 if slot.state().confirm(now) {
                     self.needs.metrics.feed_unchanged(&slot.feed.name, now);
@@ -164,8 +178,15 @@ impl Keeper {
         }
     }
 
-    async fn offer(&self, slot: &Slot, copy: Copy) -> bool {
-        match self.judge(slot, &copy).await {
+    /// Says whether it is in force now.
+    async fn offer(&self, slot: &Arc<Slot>, copy: Copy) -> bool {
+        let _taking = self.taking.read().await;
+        self.try_in(slot, copy).await
+    }
+
+    pub(super) async fn try_in(&self, slot: &Arc<Slot>, copy: Copy) -> bool {
+        let before = slot.state().loaded.clone();
+        match self.judge(slot, &copy, before).await {
             Judged::Taken(guarded) => {
                 self.take(slot, guarded, copy).await;
                 true
@@ -186,23 +207,28 @@ impl Keeper {
         }
     }
 
-    /// Off the async threads: a list may have millions of lines.
-    async fn judge(&self, slot: &Slot, copy: &Copy) -> Judged {
-        let (body, feed, at) = (copy.body.clone(), Arc::clone(&slot.feed), slot.at);
-        let before = slot.state().loaded.clone();
-        let (guard, policy) = (self.guard.clone(), self.policy);
-        let (view, clean) = (self.needs.sources.feeds(), self.needs.recent.all());
+    /// Off the async threads: a list may have millions of lines. Without a version `before` it is not
+    /// held.
+    pub(super) async fn judge(
+        &self,
+        slot: &Arc<Slot>,
+        copy: &Copy,
+        before: Option<Arc<LoadedFeed>>,
+    ) -> Judged {
+        let (body, slot) = (copy.body.clone(), Arc::clone(slot));
+        let (view, clean) = (self.needs.sources.view(), self.needs.recent.all());
         let fetched = copy.fetched;
         let task = tokio::task::spawn_blocking(move || {
-            let judged = judge(&body, &feed, &guard, before.as_deref());
+            let (feed, policy) = (Arc::clone(&slot.feed), view.setup.policy);
+            let judged = judge(&body, &feed, &view.setup.guard, before.as_deref());
             let (Judged::Taken(guarded), Some(_), false) = (&judged, before, clean.is_empty())
             else {
                 return judged;
             };
             let next = LoadedFeed::new(feed, guarded.listing.clone(), fetched);
-            let next = view.with(at, Arc::new(next));
+            let next = view.with(&slot, Arc::new(next)).feeds;
             judged.tried_in_shadow(&clean, |address| {
-                next.deny(address, policy) && !view.deny(address, policy)
+                next.deny(address, policy) && !view.feeds.deny(address, policy)
             })
         });
         task.await.unwrap_or_else(|error| Judged::Refused {
@@ -212,7 +238,7 @@ impl Keeper {
     }
 
     /// Saves and puts in force.
-    async fn take(&self, slot: &Slot, guarded: super::guard::Guarded, copy: Copy) {
+    async fn take(&self, slot: &Arc<Slot>, guarded: super::guard::Guarded, copy: Copy) {
         let (last_good, feed) = (self.last_good.clone(), Arc::clone(&slot.feed));
         let fetched = copy.fetched;
         self.put_in_force(slot, guarded, fetched);
@@ -227,18 +253,38 @@ impl Keeper {
         }
     }
 
-    fn put_in_force(&self, slot: &Slot, guarded: super::guard::Guarded, fetched: UnixSeconds) {
+    pub(super) fn put_in_force(
+        &self,
+        slot: &Arc<Slot>,
+        guarded: super::guard::Guarded,
+        fetched: UnixSeconds,
+    ) {
         let feed = slot.state().put_in_force(&slot.feed, guarded, fetched);
         let entries = feed.listing.len();
         self.needs
             .metrics
             .feed_taken(&slot.feed.name, entries, fetched);
         tracing::info!(feed = slot.feed.name, entries, "feed in force");
-        let change = |view: &FeedsView| view.with(slot.at, Arc::clone(&feed));
-        self.needs.sources.change_feeds(change);
+        self.needs.sources.put_in_force(slot, &feed);
     }
 
-    fn refuse(&self, slot: &Slot, cause: &'static str, why: String) {
+    /// The version in force, read under another guard.
+    pub(super) fn put_in_force_again(&self, slot: &Arc<Slot>, guarded: super::guard::Guarded) {
+        let Some(fetched) = slot.state().fetched() else {
+            return;
+        };
+        let feed = slot.state().read(&slot.feed, guarded, fetched);
+        let entries = feed.listing.len();
+        self.needs.metrics.feed_entries(&slot.feed.name, entries);
+        tracing::info!(
+            feed = slot.feed.name,
+            entries,
+            "feed in force under the changed guard"
+        );
+        self.needs.sources.put_in_force(slot, &feed);
+    }
+
+    pub(super) fn refuse(&self, slot: &Arc<Slot>, cause: &'static str, why: String) {
         self.needs.metrics.feed_refused(&slot.feed.name, cause);
         tracing::warn!(
             feed = slot.feed.name,
@@ -248,11 +294,11 @@ impl Keeper {
         slot.state().refuse(why);
     }
 
-    fn fail(&self, slot: &Slot, cause: &'static str, error: &dyn std::error::Error) {
+    fn fail(&self, slot: &Arc<Slot>, cause: &'static str, error: &dyn std::error::Error) {
         self.refuse(slot, cause, chain(error));
     }
 
-    fn note_unreachable(&self, slot: &Slot, error: &FetchError, failures: u32) {
+    fn note_unreachable(&self, slot: &Arc<Slot>, error: &FetchError, failures: u32) {
         let why = chain(error);
         if failures == 1 {
             tracing::warn!(feed = slot.feed.name, why, "the feed cannot be fetched");

@@ -1,8 +1,10 @@
 //! Lists of addresses: what is loaded from them and what they say of an address.
 //!
 //! `formats` reads them, `fetch` (and `file`) gets them, `guard` decides what is taken, `last_good` keeps the copy
-//! that survives a restart, `slot` holds one feed's state and `keeper` runs each feed's life. This module owns what is in force.
+//! that survives a restart, `slot` holds one feed's state, `keeper` runs each feed's life and `change` follows the
+//! configuration. This module owns what is in force.
 
+mod change;
 mod fetch;
 mod file;
 pub mod formats;
@@ -17,9 +19,9 @@ use std::sync::Arc;
 use reputation::score::{Indicator, Weight};
 use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, score};
 
-pub use fetch::Fetcher;
 pub use formats::Listing;
 pub use keeper::{Keeper, Needs, ReleaseError};
+pub use slot::Slot;
 pub use status::FeedStatus;
 
 use crate::config::{Feed, FeedRole, ListScore};
@@ -81,6 +83,10 @@ impl LoadedFeed {
 }
 
 impl FeedsView {
+    pub fn new(slots: Vec<Option<Arc<LoadedFeed>>>) -> Self {
+        Self { slots }
+    }
+
     pub fn loaded(&self) -> impl Iterator<Item = &LoadedFeed> {
         self.slots.iter().flatten().map(Arc::as_ref)
     }

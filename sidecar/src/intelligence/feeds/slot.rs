@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reputation::{ClientAddress, UnixSeconds};
+use tokio_util::sync::CancellationToken;
 
 use super::fetch::Stamp;
 use super::formats::{self, LineFault};
@@ -13,15 +14,18 @@ use crate::config::{Feed, Guard};
 use crate::telemetry::chain;
 
 pub struct Slot {
-    /// The feed's place in the configuration.
-    pub at: usize,
     pub feed: Arc<Feed>,
+    /// Ends the feed's life.
+    pub ended: CancellationToken,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 pub struct State {
     pub loaded: Option<Arc<LoadedFeed>>,
+    /// What the feed of this name listed before its configuration changed: in force, as it was meant
+    /// then, until a version of its own is.
+    pub inherited: Option<Arc<LoadedFeed>>,
     pub held: Option<Held>,
     /// The version that was last looked at, taken or not.
     pub seen: Option<Stamp>,
@@ -50,12 +54,18 @@ pub enum Judged {
 }
 
 impl Slot {
-    pub fn new(at: usize, feed: Feed) -> Self {
+    pub fn new(feed: Feed, ended: CancellationToken) -> Self {
         Self {
-            at,
             feed: Arc::new(feed),
+            ended,
             state: Mutex::default(),
         }
+    }
+
+    /// What of it is in force.
+    pub fn in_force(&self) -> Option<Arc<LoadedFeed>> {
+        let state = self.state();
+        state.loaded.as_ref().or(state.inherited.as_ref()).cloned()
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -63,9 +73,10 @@ impl Slot {
     }
 
     pub fn status(&self, now: UnixSeconds) -> FeedStatus {
+        let in_force = self.in_force();
         let state = self.state();
         FeedStatus {
-            entries: state.loaded.as_ref().map_or(0, |feed| feed.listing.len()),
+            entries: in_force.map_or(0, |feed| feed.listing.len()),
             skipped: state.unreadable,
             faults: state.faults.clone(),
             dropped: state.dropped,
@@ -125,16 +136,27 @@ impl State {
         guarded: Guarded,
         fetched: UnixSeconds,
     ) -> Arc<LoadedFeed> {
-        let loaded = LoadedFeed::new(Arc::clone(feed), guarded.listing, fetched);
-        let loaded = Arc::new(loaded);
-        self.loaded = Some(Arc::clone(&loaded));
+        self.inherited = None;
         self.held = None;
         self.last_error = None;
         self.current = true;
+        self.last_success = Some(fetched);
+        self.read(feed, guarded, fetched)
+    }
+
+    /// Notes what a version lists: a new one, or the one in force under another guard.
+    pub fn read(
+        &mut self,
+        feed: &Arc<Feed>,
+        guarded: Guarded,
+        fetched: UnixSeconds,
+    ) -> Arc<LoadedFeed> {
+        let loaded = LoadedFeed::new(Arc::clone(feed), guarded.listing, fetched);
+        let loaded = Arc::new(loaded);
+        self.loaded = Some(Arc::clone(&loaded));
         self.unreadable = guarded.unreadable;
         self.faults = guarded.faults;
         self.dropped = guarded.dropped;
-        self.last_success = Some(fetched);
         loaded
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use reputation::score::{Indicator, Weight};
+use reputation::score::Indicator;
 use reputation::{ClientAddress, UnixSeconds, special};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::availability::{Availability, Closed};
 use super::budget::Budget;
 use super::{Limits, Outcome, Provider, Word};
 use crate::clock::{Clock, Day};
-use crate::config::SecretName;
+use crate::config;
 use crate::secrets::Secrets;
 use crate::store::{Store, StoredVerdict};
 use crate::telemetry::{Metrics, chain};
@@ -30,12 +30,11 @@ const BAD_QUESTION_PAUSE: u32 = 86_400;
 
 pub struct Gate {
     name: &'static str,
+    config: config::Provider,
     provider: Box<dyn Provider>,
-    key: SecretName,
-    weight: Weight,
-    daily_quota: u32,
     needs: GateNeeds,
-    state: Mutex<State>,
+    /// Shared with the gate that takes this one's place when the configuration changes elsewhere.
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Clone)]
@@ -87,26 +86,43 @@ pub struct ProviderStatus {
 }
 
 impl Gate {
-    pub fn new(
-        config: &crate::config::Provider,
-        provider: Box<dyn Provider>,
-        needs: GateNeeds,
-    ) -> Self {
+    pub fn new(config: config::Provider, provider: Box<dyn Provider>, needs: GateNeeds) -> Self {
+        let state = State {
+            availability: Availability::default(),
+            budget: Budget::new(config.daily_quota),
+            last_key: None,
+            last_error: None,
+            last_success: None,
+        };
         Self {
             name: config.kind.name(),
+            config,
             provider,
-            key: config.key.clone(),
-            weight: config.weight,
-            daily_quota: config.daily_quota,
             needs,
-            state: Mutex::new(State {
-                availability: Availability::default(),
-                budget: Budget::new(config.daily_quota),
-                last_key: None,
-                last_error: None,
-                last_success: None,
-            }),
+            state: Arc::new(Mutex::new(state)),
         }
+    }
+
+    /// Takes the place of `before`: goes on with what that learnt if it asked the same provider in the
+    /// same way, and begins anew otherwise.
+    pub fn following(self, before: &Self) -> Self {
+        let same = self.config == before.config
+            && self
+                .needs
+                .secrets
+                .agree_on(&self.config.key, &before.needs.secrets);
+        Self {
+            state: if same {
+                Arc::clone(&before.state)
+            } else {
+                self.state
+            },
+            ..self
+        }
+    }
+
+    pub fn config(&self) -> &config::Provider {
+        &self.config
     }
 
     /// Reads today's count from the store and shows it: at start, and after midnight.
@@ -145,7 +161,7 @@ impl Gate {
             source: self.name.to_owned(),
             family: self.name.to_owned(),
             score: said.score,
-            weight: self.weight,
+            weight: self.config.weight,
             categories: said.categories.clone(),
             observed: said.observed,
             expires: Some(said.expires),
@@ -198,7 +214,7 @@ impl Gate {
     /// The key to ask with, if a call may go out.
     fn admit(&self) -> Option<SecretString> {
         let now = self.needs.clock.now();
-        let key = self.needs.secrets.get(&self.key);
+        let key = self.needs.secrets.get(&self.config.key);
         let mut state = self.state();
         match key {
             Ok(key) => {
@@ -224,7 +240,7 @@ impl Gate {
         self.show_quota(today, booked.as_ref().ok().copied());
         let mut state = self.state();
         match booked {
-            Ok(used) if used <= self.daily_quota => true,
+            Ok(used) if used <= self.config.daily_quota => true,
             Ok(_used_up) => {
                 state.availability.close(Closed::Quota, today.end());
                 tracing::warn!(provider = self.name, "the day's calls are used up");

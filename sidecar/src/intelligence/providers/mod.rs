@@ -85,13 +85,23 @@ impl Outcome {
     }
 }
 
-/// The configured providers, each behind its gate.
-pub fn configured(config: &Config, http: &HttpClient, needs: &GateNeeds) -> Vec<Arc<Gate>> {
+/// The configured providers, each behind its gate, in the place of those `before`.
+pub fn configured(
+    config: &Config,
+    before: &[Arc<Gate>],
+    http: &HttpClient,
+    needs: &GateNeeds,
+) -> Vec<Arc<Gate>> {
     let gate = |provider: &crate::config::Provider| {
         let asked: Box<dyn Provider> = match provider.kind {
             ProviderKind::AbuseIpdb => Box::new(abuseipdb::AbuseIpdb::new(provider, http.clone())),
         };
-        Arc::new(Gate::new(provider, asked, needs.clone()))
+        let gate = Gate::new(provider.clone(), asked, needs.clone());
+        let mut same = before.iter().filter(|before| before.name() == gate.name());
+        Arc::new(match same.next() {
+            Some(before) => gate.following(before),
+            None => gate,
+        })
     };
     config.providers.iter().map(gate).collect()
 }

@@ -24,6 +24,7 @@ pub struct Families {
     pub store_up: Gauge,
     pub store_concern: Family<ConcernLabels, Gauge>,
     pub config_reload_successful: Gauge,
+    pub config_reload_time: Gauge,
     pub log_errors: Counter,
     pub http_requests: Family<HttpLabels, Counter>,
     pub http_duration: Durations<RouteLabels>,
@@ -91,6 +92,7 @@ impl Families {
         let provider_seconds = "How long providers took to answer";
         let feed_time = "When a feed was last read in full";
         let reload = "Whether the configuration last read was good";
+        let reload_time = "When a good configuration was last read";
         let http_seconds = "How long requests took, long polls included";
         Self {
             cache_requests: add(r, "cache_requests", "Look-ups per layer and result"),
@@ -109,6 +111,7 @@ impl Families {
             store_up: add(r, "store_up", "Whether the store works"),
             store_concern: add(r, "store_concern", "What may cost decisions"),
             config_reload_successful: add(r, "config_last_reload_successful", reload),
+            config_reload_time: seconds(r, "config_last_reload_timestamp", reload_time),
             log_errors: add(r, "log_errors", "Lines at level error in the log"),
             http_requests: add(
                 r,

@@ -125,7 +125,21 @@ impl Metrics {
             .set(remaining.into());
     }
 
+    /// The provider is not configured any more; what was counted of it stays.
+    pub fn forget_provider(&self, provider: &str) {
+        let labels = ProviderLabels {
+            provider: provider.to_owned(),
+        };
+        self.families.provider_quota_limit.remove(&labels);
+        self.families.provider_quota_remaining.remove(&labels);
+    }
+
     pub fn feed_taken(&self, feed: &str, entries: usize, at: UnixSeconds) {
+        self.feed_entries(feed, entries);
+        self.feed_unchanged(feed, at);
+    }
+
+    pub fn feed_entries(&self, feed: &str, entries: usize) {
         let labels = FeedLabels {
             feed: feed.to_owned(),
         };
@@ -134,10 +148,15 @@ impl Metrics {
             .feed_entries
             .get_or_create(&labels)
             .set(entries);
-        self.families
-            .feed_last_success
-            .get_or_create(&labels)
-            .set(at.0.into());
+    }
+
+    /// The feed is not configured any more; what was counted of it stays.
+    pub fn forget_feed(&self, feed: &str) {
+        let labels = FeedLabels {
+            feed: feed.to_owned(),
+        };
+        self.families.feed_entries.remove(&labels);
+        self.families.feed_last_success.remove(&labels);
     }
 
     /// A feed was read again and found unchanged.
@@ -187,8 +206,15 @@ impl Metrics {
         }
     }
 
-    pub fn config_loaded(&self, good: bool) {
-        self.families.config_reload_successful.set(good.into());
+    /// What was last read of the configuration is good, and in force since `at`.
+    pub fn config_loaded(&self, at: UnixSeconds) {
+        self.families.config_reload_successful.set(1);
+        self.families.config_reload_time.set(at.0.into());
+    }
+
+    /// What was last read of the configuration is faulty.
+    pub fn config_refused(&self) {
+        self.families.config_reload_successful.set(0);
     }
 
     pub fn http_request(

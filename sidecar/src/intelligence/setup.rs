@@ -1,0 +1,76 @@
+//! What the configuration makes of all that speaks of addresses: one value, replaced whole. A look-up
+//! takes hold of it once and sees no other until its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reputation::Policy;
+
+use super::feeds::Slot;
+use super::providers::Gate;
+use crate::config::{Config, Feed, Guard};
+use crate::secrets::Secrets;
+
+pub struct Setup {
+    pub policy: Policy,
+    pub guard: Guard,
+    pub secrets: Arc<Secrets>,
+    /// The providers, in the order of the configuration.
+    pub gates: Vec<Arc<Gate>>,
+    /// The feeds, in the order of the configuration.
+    pub feeds: Vec<Arc<Slot>>,
+}
+
+impl Setup {
+    /// Whether anybody can be asked about an address that no image knows.
+    pub fn can_ask(&self) -> bool {
+        !self.gates.is_empty()
+    }
+
+    /// Whether `config` asks for nothing else than what is here.
+    pub fn is_of(&self, config: &Config) -> bool {
+        self.speaks_as(config) && self.secrets.are(&config.secrets)
+    }
+
+    /// As [`Self::is_of`], but for where secrets come from: no snapshot and no verdict tells of that.
+    pub fn speaks_as(&self, config: &Config) -> bool {
+        let feeds = self.feeds.iter().map(|slot| slot.feed.as_ref());
+        self.policy == config.policy
+            && self.guard == config.guard
+            && feeds.eq(&config.feeds)
+            && self.asks_as(config)
+    }
+
+    /// Whether `config` has the same providers asked in the same way.
+    pub fn asks_as(&self, config: &Config) -> bool {
+        let providers = self.gates.iter().map(|gate| gate.config());
+        providers.eq(&config.providers)
+    }
+
+    /// The feed that is configured as `feed` and finds its key where `secrets` find it.
+    pub fn same_feed(&self, feed: &Feed, secrets: &Secrets) -> Option<&Arc<Slot>> {
+        let same_key = |slot: &&Arc<Slot>| {
+            let key = slot.feed.key.as_ref();
+            key.is_none_or(|key| self.secrets.agree_on(key, secrets))
+        };
+        let mut same = self.feeds.iter().filter(|slot| *slot.feed == *feed);
+        same.find(same_key)
+    }
+
+    /// The feed of that name.
+    pub fn feed(&self, name: &str) -> Option<&Arc<Slot>> {
+        self.feeds.iter().find(|slot| slot.feed.name == name)
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            guard: Guard::default(),
+            secrets: Arc::new(Secrets::new(BTreeMap::new())),
+            gates: Vec::new(),
+            feeds: Vec::new(),
+        }
+    }
+}
