@@ -2,7 +2,9 @@
 
 use kit::Request;
 
-use crate::common::{CANARY, Edge, header_names, sidecar_that_blocks, until_metric, until_status};
+use crate::common::{
+    CANARY, Edge, LIMIT, header_names, sidecar_that_blocks, until_metric, until_status,
+};
 
 const VERDICTS: &str = "portcullis_verdicts_total";
 
@@ -13,7 +15,7 @@ async fn monitor_passes_and_counts_what_would_have_been_refused() {
     })
     .await;
     let would_deny = ["action=\"deny\"", "mode=\"monitor\""];
-    let counted = kit::eventually_async(crate::common::LIMIT, || async {
+    let counted = kit::eventually_async(LIMIT, || async {
         assert_eq!(edge.envoy.status_for(CANARY).await, 200);
         edge.envoy.metric(VERDICTS, &would_deny).await > 0.0
     });
@@ -32,7 +34,7 @@ async fn monitor_passes_and_counts_what_would_have_been_refused() {
         edge.envoy.metric(VERDICTS, &["mode=\"enforce\""]).await,
         0.0
     );
-    let logged = kit::eventually(crate::common::LIMIT, || {
+    let logged = kit::eventually(LIMIT, || {
         edge.envoy
             .access_log()
             .iter()
@@ -69,10 +71,37 @@ async fn a_mode_can_be_set_for_one_route() {
     })
     .await;
     let labels = ["action=\"deny\"", "mode=\"monitor\""];
-    let counted = kit::eventually_async(crate::common::LIMIT, || async {
+    let counted = kit::eventually_async(LIMIT, || async {
         edge.envoy.status_for(CANARY).await == 200
             && edge.envoy.metric(VERDICTS, &labels).await > 0.0
     });
     assert!(counted.await);
     assert!(until_metric(&edge.envoy, VERDICTS, &labels, 1.0).await);
+}
+
+#[tokio::test]
+async fn the_operators_mode_for_a_route_and_a_time_holds_there_only_and_ends_with_the_sidecar_dead()
+{
+    let mut edge = Edge::start_with(sidecar_that_blocks(&[]), |envoy| {
+        let with_shop = envoy.change(|config| {
+            let shop = serde_json::json!({
+                "name": "shop-eu", "match": {"prefix": "/shop"}, "route": {"cluster": "upstream"},
+            });
+            let routes = &mut config.hcm()?["route_config"]["virtual_hosts"][0]["routes"];
+            routes.as_array_mut().unwrap().insert(0, shop);
+            Ok(())
+        });
+        with_shop.unwrap()
+    })
+    .await;
+    edge.cli(&["mode", "off", "--route", "shop*", "--for", "5s"])
+        .await;
+    let shop = Request::get("/shop").from_client(CANARY);
+    let on_shop = || async { edge.envoy.send(&shop).await.unwrap().status };
+    let switched = kit::eventually_async(LIMIT, || async { on_shop().await == 200 });
+    assert!(switched.await);
+    assert_eq!(edge.envoy.status_for(CANARY).await, 403, "another route");
+    edge.sidecar.kill();
+    let ended = kit::eventually_async(LIMIT, || async { on_shop().await == 403 });
+    assert!(ended.await, "the switch did not lapse");
 }
