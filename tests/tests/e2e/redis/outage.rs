@@ -1,0 +1,212 @@
+//! Redis full, stopped, killed and back: nobody's request fails or waits for it, and words are taken
+//! again once it works.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use kit::abuseipdb::{AbuseIpDb, KEY};
+use kit::child::Signal;
+use kit::redis::Reply;
+use kit::{Connection, Redis, Request};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{look_up, refused, sidecar_on, until_concern, until_done, until_store_is};
+use crate::common::{CANARY, Edge, until_status};
+
+const BANNED: &str = "203.0.113.5";
+const OTHER: &str = "203.0.113.6";
+/// How long a request waits for an unknown client's verdict.
+const HOLD: Duration = Duration::from_millis(200);
+/// What a busy machine adds.
+const SLACK: Duration = Duration::from_millis(400);
+
+/// Requests of strangers, each held for a verdict, until it is told to end.
+struct Load {
+    task: JoinHandle<Vec<(u16, Duration)>>,
+    end: tokio::sync::watch::Sender<bool>,
+}
+
+impl Load {
+    fn on(edge: SocketAddr) -> Self {
+        let (end, mut ended) = tokio::sync::watch::channel(false);
+        let task = tokio::spawn(async move {
+            let mut answers = Vec::new();
+            let mut connection = Connection::open(edge).await.unwrap();
+            for host in 0_u32.. {
+                let client = format!("11.{}.{}.{}", host >> 16, (host >> 8) & 255, host & 255);
+                let begun = Instant::now();
+                let request = Request::get("/").from_client(&client);
+                let answer = connection.send(&request).await.unwrap();
+                answers.push((answer.status, begun.elapsed()));
+                let pause = Duration::from_millis(5);
+                if tokio::time::timeout(pause, ended.changed()).await.is_ok() {
+                    break;
+                }
+            }
+            answers
+        });
+        Self { task, end }
+    }
+
+    /// All were served, and none waited longer than it may.
+    async fn was_served(self) {
+        self.end.send_replace(true);
+        let answers = self.task.await.unwrap();
+        assert!(answers.len() > 20, "{answers:?}");
+        let failed: Vec<_> = answers
+            .iter()
+            .filter(|(status, _)| *status != 200)
+            .collect();
+        assert!(failed.is_empty(), "{failed:?}");
+        let slowest = answers.iter().map(|(_, taken)| *taken).max().unwrap();
+        assert!(
+            slowest < HOLD + SLACK,
+            "the slowest of {} took {slowest:?}",
+            answers.len()
+        );
+    }
+}
+
+/// An edge that holds strangers, and whose sidecar may ask a provider about them.
+async fn edge(redis: &Redis, abuseipdb: &AbuseIpDb) -> Edge {
+    let sidecar = sidecar_on(redis)
+        .toml(&abuseipdb.toml())
+        .env("ABUSEIPDB_KEY", KEY);
+    let hold = json!({"unknown": "hold", "hold_ms": 200});
+    let edge = Edge::start_with(sidecar, |envoy| envoy.plugin(hold).unwrap()).await;
+    edge.cli(&["ban", BANNED]).await;
+    assert!(until_status(&edge.envoy, BANNED, 403).await);
+    edge
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_a_ban_with_a_reason_and_nothing_else_stops() {
+    let redis = Redis::builder().unwrap().memory("4mb", "noeviction");
+    let redis = redis.start().await.unwrap();
+    let abuseipdb = AbuseIpDb::start().await.unwrap();
+    let edge = edge(&redis, &abuseipdb).await;
+    let load = Load::on(edge.envoy.edge());
+    fill(&redis).await;
+    assert!(
+        until_concern(&edge.sidecar, "full", true).await,
+        "{}",
+        edge.sidecar.log()
+    );
+    let said = refused(&edge.sidecar, &["ban", OTHER]).await;
+    assert!(
+        said.contains("memory") && said.contains("maxmemory"),
+        "{said}"
+    );
+    for command in [&["mode", "monitor"][..], &["allow", OTHER]] {
+        refused(&edge.sidecar, command).await;
+    }
+    assert_eq!(edge.envoy.status_for(BANNED).await, 403);
+    assert_eq!(edge.envoy.status_for(OTHER).await, 200);
+    assert_eq!(look_up(&edge.sidecar, "8.8.4.4").await.0, 200);
+    load.was_served().await;
+
+    redis.command(&["DEL", "filler"]).await.unwrap();
+    assert!(until_concern(&edge.sidecar, "full", false).await);
+    assert!(until_done(&edge.sidecar, &["ban", OTHER]).await);
+    assert!(until_status(&edge.envoy, OTHER, 403).await);
+}
+
+/// One list, which grows until there is no memory left.
+async fn fill(redis: &Redis) {
+    let mut client = redis.connect().await.unwrap();
+    let value = "x".repeat(50_000);
+    loop {
+        let reply = client.command(&["RPUSH", "filler", &value]).await.unwrap();
+        if matches!(reply, Reply::Error(_)) {
+            break;
+        }
+    }
+    // To the last byte, as far as a small write needs one.
+    while !matches!(
+        client.command(&["RPUSH", "filler", "x"]).await.unwrap(),
+        Reply::Error(_)
+    ) {}
+}
+
+#[tokio::test]
+async fn a_stopped_redis_delays_nobody_beyond_the_hold() {
+    let redis = Redis::start().await.unwrap();
+    let abuseipdb = AbuseIpDb::start().await.unwrap();
+    let edge = edge(&redis, &abuseipdb).await;
+    let load = Load::on(edge.envoy.edge());
+    redis.signal(Signal::Stop);
+    for host in 0..30 {
+        let (status, taken) = look_up(&edge.sidecar, &format!("8.8.4.{host}")).await;
+        assert_eq!(status, 200);
+        assert!(
+            taken < Duration::from_millis(100) + SLACK,
+            "{host}: {taken:?}"
+        );
+        assert_eq!(edge.envoy.status_for(BANNED).await, 403);
+        assert_eq!(edge.envoy.status_for(CANARY).await, 403);
+    }
+    assert!(until_store_is(&edge.sidecar, false).await);
+    let begun = Instant::now();
+    let said = refused(&edge.sidecar, &["ban", OTHER]).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}: {said}",
+        begun.elapsed()
+    );
+    // A call that cannot be booked is not made.
+    let asked = abuseipdb.asked().len();
+    look_up(&edge.sidecar, "8.8.5.1").await;
+    assert_eq!(abuseipdb.asked().len(), asked, "an unbooked call went out");
+    load.was_served().await;
+
+    redis.signal(Signal::Continue);
+    assert!(
+        until_store_is(&edge.sidecar, true).await,
+        "{}",
+        edge.sidecar.log()
+    );
+    assert!(until_done(&edge.sidecar, &["ban", OTHER]).await);
+    assert!(until_status(&edge.envoy, OTHER, 403).await);
+}
+
+#[tokio::test]
+async fn a_redis_that_dies_under_load_and_comes_back_costs_no_answer() {
+    let mut redis = Redis::builder()
+        .unwrap()
+        .append_only()
+        .start()
+        .await
+        .unwrap();
+    let abuseipdb = AbuseIpDb::start().await.unwrap();
+    let edge = edge(&redis, &abuseipdb).await;
+    for _ in 0..2 {
+        let load = Load::on(edge.envoy.edge());
+        redis.kill();
+        assert!(until_store_is(&edge.sidecar, false).await);
+        for _ in 0..20 {
+            assert_eq!(edge.envoy.status_for(BANNED).await, 403);
+            assert_eq!(look_up(&edge.sidecar, "8.8.4.4").await.0, 200);
+        }
+        refused(&edge.sidecar, &["ban", OTHER]).await;
+        redis.restart().await.unwrap();
+        assert!(
+            until_store_is(&edge.sidecar, true).await,
+            "{}",
+            edge.sidecar.log()
+        );
+        load.was_served().await;
+        assert!(until_done(&edge.sidecar, &["ban", OTHER]).await);
+        assert!(until_status(&edge.envoy, OTHER, 403).await);
+        edge.cli(&["unban", OTHER]).await;
+        assert!(until_status(&edge.envoy, OTHER, 200).await);
+        assert_eq!(edge.envoy.status_for(BANNED).await, 403);
+    }
+    // Every answer of the provider was paid for, and counted.
+    let booked = edge.cli(&["providers", "--json"]).await;
+    let booked: serde_json::Value = serde_json::from_str(&booked).unwrap();
+    let remaining = booked.to_string();
+    let asked = abuseipdb.asked().len();
+    let told = |calls: usize| remaining.contains(&format!("\"remaining\":{}", 1000 - calls));
+    assert!(asked >= 1000 || told(asked), "{asked} calls, {remaining}");
+}
