@@ -8,6 +8,8 @@ use reputation::mode::Mode;
 use reputation::{Cidr, ClientAddress};
 
 use super::client::AdminUrl;
+use super::doctor::Url;
+use crate::doctor::Check;
 
 /// IP reputation at the Envoy edge.
 #[derive(Debug, Parser)]
@@ -92,6 +94,8 @@ pub enum Task {
     Secrets,
     /// Show, set or take back the mode of all proxies
     Mode(ModeChange),
+    /// Check what runs, from the secrets to a refused request, and say what to do
+    Doctor(Doctor),
     /// Look into snapshots
     Snapshot {
         #[command(subcommand)]
@@ -144,6 +148,23 @@ pub struct ModeChange {
     /// Take back what was set, for --route or altogether
     #[arg(long, conflicts_with = "mode")]
     pub clear: bool,
+}
+
+/// Each URL may be given several times.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// A proxy's statistics; a path may follow, else /stats/prometheus is asked for
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10002")]
+    pub stats: Vec<Url>,
+    /// Where the canary is sent; a path may follow
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10000")]
+    pub edge: Vec<Url>,
+    /// A proxy's admin, for its settings; left out where nobody answers
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9901")]
+    pub envoy_admin: Vec<Url>,
+    /// What this check finds is known and wanted: it does not fall short
+    #[arg(long, value_name = "CHECK")]
+    pub accept: Vec<Check>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -5,6 +5,7 @@ mod args;
 mod check_config;
 pub mod client;
 mod decisions;
+mod doctor;
 mod inspect;
 mod mode;
 mod output;
@@ -79,6 +80,9 @@ impl Cli {
 
 /// Runs one task and says what came of it.
 pub async fn run(task: &Task, remote: &Remote) -> Exit {
+    if let Task::Doctor(doctor) = task {
+        return doctor::run(doctor, remote).await;
+    }
     match text_of(task, remote).await {
         Ok(text) => {
             output::say(&text);
@@ -110,6 +114,7 @@ async fn text_of(task: &Task, remote: &Remote) -> Result<String, CliError> {
         Task::Providers => show::providers(&session()?).await,
         Task::Secrets => show::secrets(&session()?).await,
         Task::Mode(mode) => mode::run(&session()?, mode).await,
+        Task::Doctor(doctor) => Ok(doctor::page(doctor, remote).await.0),
         Task::Snapshot { action } => inspect::run(action, remote.json),
     }
 }

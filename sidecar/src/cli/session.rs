@@ -46,6 +46,12 @@ impl Session {
         self.put(body, show)
     }
 
+    /// What the admin API answers at `path`.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        let body = self.client.call(Method::GET, path, None).await?;
+        serde_json::from_slice(&body).map_err(CliError::Answer)
+    }
+
     /// As [`Self::show`], for a request that changes something.
     pub async fn change<T: DeserializeOwned>(
         &self,

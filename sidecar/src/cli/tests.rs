@@ -40,6 +40,9 @@ fn every_command_of_the_public_contract_is_understood() {
         "mode --clear",
         "mode --clear --route checkout*",
         "snapshot inspect base.image",
+        "doctor",
+        "doctor --json --stats http://a:10002 --stats http://b:10002 --accept envoy.limits",
+        "doctor --edge http://127.0.0.1:10000/checkout --envoy-admin http://127.0.0.1:9901",
         "decisions --admin unix:/run/admin.sock --token-file /run/token",
         "--admin http://127.0.0.1:9 decisions",
     ] {
@@ -66,6 +69,8 @@ fn wrong_usage_ends_with_64_and_help_with_0() {
         "mode off --clear",
         "mode --for 1h",
         "decisions --admin ftp://x",
+        "doctor --stats https://a:10002",
+        "doctor --accept envoy.unheard_of",
     ] {
         let arguments: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).collect();
         assert_eq!(read(&arguments).err(), Some(Exit::Usage), "{line}");
@@ -190,4 +195,63 @@ fn the_shipped_defaults_of_command_line_and_configuration_agree() {
     );
     let token = config.store.path.join(crate::api::token::FILE_NAME);
     assert_eq!(cli.remote.token_file, token);
+}
+
+#[tokio::test]
+async fn where_nothing_runs_the_doctor_says_so_in_time_and_makes_no_crash_of_it() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "token\n").unwrap();
+    let nobody = "http://127.0.0.1:1";
+    let arguments = [
+        "doctor", "--admin", nobody, "--stats", nobody, "--edge", nobody,
+    ];
+    let more = [
+        "--envoy-admin",
+        nobody,
+        "--token-file",
+        token.path().to_str().unwrap(),
+    ];
+    let began = std::time::Instant::now();
+    let page = run_with(&[arguments.as_slice(), &more].concat())
+        .await
+        .unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(10));
+    for word in ["no sidecar answers at", "--stats URL", "--edge URL", "3 of"] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
+    let json = [arguments.as_slice(), &more, &["--json"]].concat();
+    let json: serde_json::Value = serde_json::from_str(&run_with(&json).await.unwrap()).unwrap();
+    let findings = json["findings"].as_array().unwrap();
+    let named = |check: &crate::doctor::Check| {
+        findings
+            .iter()
+            .filter(|finding| finding["check"] == check.name())
+            .count()
+    };
+    for check in crate::doctor::Check::ALL {
+        assert_eq!(named(check), 1, "{check}");
+    }
+    let accept = [arguments.as_slice(), &more, &["--accept", "edge.canary"]].concat();
+    let page = run_with(&accept).await.unwrap();
+    assert!(
+        page.contains("2 of") && page.contains("accepted: "),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn proxies_that_are_silent_are_not_waited_for_one_after_the_other() {
+    // Accepts nobody: whoever connects waits.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let mut arguments = vec!["doctor", "--admin", &silent, "--token-file", "/dev/null"];
+    for option in ["--stats", "--edge", "--envoy-admin"] {
+        arguments.extend([option, &silent, option, &silent, option, &silent]);
+    }
+    let began = std::time::Instant::now();
+    let page = run_with(&arguments).await.unwrap();
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(10),
+        "{page}"
+    );
 }

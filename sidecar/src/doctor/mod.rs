@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Check;
 pub use examiner::{Examination, Examined, Examiner};
+pub use operator::SNAPSHOT_OLD;
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

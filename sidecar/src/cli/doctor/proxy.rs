@@ -1,0 +1,492 @@
+//! What a proxy's statistics say: two readings a second apart, and what the sidecar publishes.
+
+use std::time::Duration;
+
+use reputation::manifest::SnapshotVersion;
+
+use super::stats::Stats;
+use crate::doctor::{Check, Finding, SNAPSHOT_OLD, count};
+
+/// One proxy.
+pub struct ProxyFacts<'a> {
+    pub before: &'a Stats,
+    /// At least a second later.
+    pub after: &'a Stats,
+    /// In seconds since 1970.
+    pub now: u64,
+    /// What the sidecar had published before `after` was read.
+    pub published: Option<SnapshotVersion>,
+    /// Whether an operator switched every route off.
+    pub off: bool,
+}
+
+/// Fewer requests than these say nothing about a share.
+const ENOUGH: u64 = 100;
+/// So many requests within a second must leave a verdict.
+const FLOWING: u64 = 20;
+
+const REQUESTS: &str = "envoy_http_downstream_rq_total";
+const VERDICTS: &str = "portcullis_verdicts_total";
+const FAILURES: &str = "portcullis_failures_total";
+const LIMITS: [&str; 3] = ["everyone", "throttled", "reputation_api"];
+
+/// What follows from the numbers, but for whether they could be read at all.
+pub fn findings(facts: &ProxyFacts<'_>) -> Vec<Finding> {
+    let snapshot = snapshot(facts);
+    let current = !snapshot.state.falls_short();
+    vec![
+        statistics(facts.after),
+        verdicts(facts),
+        limits(facts.after),
+        clients(facts.after),
+        snapshot,
+        vms(facts.after),
+        failures(facts),
+        refused(facts.after, current),
+        traps(facts.after),
+        errors(facts.after),
+        latency(facts.after),
+    ]
+}
+
+/// Those that cannot be made without statistics.
+pub const NEED_STATISTICS: [Check; 10] = [
+    Check::EnvoyVerdicts,
+    Check::EnvoyLimits,
+    Check::EnvoyClients,
+    Check::EnvoySnapshot,
+    Check::EnvoyVms,
+    Check::EnvoyFailures,
+    Check::EnvoyRefused,
+    Check::EnvoyTraps,
+    Check::EnvoyErrors,
+    Check::EnvoyLatency,
+];
+
+fn statistics(stats: &Stats) -> Finding {
+    let check = Check::EnvoyStats;
+    if stats.has("portcullis_vms", &[]) {
+        if stats.has_prefix("portcullis_verdicts_total_action") {
+            let seen = "the plugin's labels stand in the metrics' names";
+            let remedy = "put stats_config of envoy/envoy.yaml into the bootstrap";
+            return Finding::attention(check, seen, remedy);
+        }
+        return Finding::ok(
+            check,
+            "Envoy's statistics can be read, and the plugin's are among them",
+        );
+    }
+    Finding::failing(
+        check,
+        "the plugin has no statistics: it is not loaded",
+        "see what Envoy's log says of wasm and of extension_config_discovery",
+    )
+}
+
+fn verdicts(facts: &ProxyFacts<'_>) -> Finding {
+    let check = Check::EnvoyVerdicts;
+    let risen = |name| {
+        let (before, after) = (
+            facts.before.at_the_edge(name, &[]),
+            facts.after.at_the_edge(name, &[]),
+        );
+        after.saturating_sub(before)
+    };
+    let decided = |stats: &Stats| stats.count(VERDICTS, &[]) + stats.count(FAILURES, &[]);
+    let (requests, verdicts) = (facts.after.at_the_edge(REQUESTS, &[]), decided(facts.after));
+    let seen = format!("{requests} requests and {verdicts} verdicts since Envoy's start");
+    if facts.off {
+        return Finding::skipped(check, "mode off counts no verdicts: see operator.modes");
+    }
+    let flat = risen(REQUESTS) >= FLOWING && risen(VERDICTS) + risen(FAILURES) == 0;
+    if flat || (requests >= ENOUGH && verdicts == 0) {
+        return Finding::failing(
+            check,
+            format!("requests flow and no verdict is counted: {seen}"),
+            "the plugin is bypassed, disabled or in mode off: see its place among http_filters, and Envoy's log",
+        );
+    }
+    Finding::ok(check, seen)
+}
+
+fn limits(stats: &Stats) -> Finding {
+    let check = Check::EnvoyLimits;
+    let prefix = "envoy_local_http_ratelimit_prefix";
+    let of = |name, limit| stats.count(name, &[(prefix, limit)]);
+    let has = |limit: &&str| stats.has("envoy_http_local_rate_limit_enabled", &[(prefix, limit)]);
+    let missing: Vec<_> = LIMITS.into_iter().filter(|limit| !has(limit)).collect();
+    if !missing.is_empty() {
+        return Finding::attention(
+            check,
+            format!("no rate limit {}", missing.join(", ")),
+            "take it over from envoy/envoy.yaml (RATE LIMITS): without it one client can use up everything",
+        );
+    }
+    let words = LIMITS.map(|limit| {
+        let over = of("envoy_http_local_rate_limit_rate_limited", limit);
+        let refused = of("envoy_http_local_rate_limit_enforced", limit);
+        format!("{limit} {over} over, {refused} refused")
+    });
+    Finding::ok(check, words.join("; "))
+}
+
+fn clients(stats: &Stats) -> Finding {
+    let check = Check::EnvoyClients;
+    let of = |kind| stats.count("portcullis_client_addresses_total", &[("kind", kind)]);
+    let (public, private, missing) = (of("public"), of("private"), of("missing"));
+    let all = public + private + missing;
+    let seen = format!(
+        "{public} requests of public clients, {private} of private ones, {missing} of nobody known"
+    );
+    if all < ENOUGH {
+        return Finding::ok(
+            check,
+            format!("{seen}: too few to judge the trusted hops by"),
+        );
+    }
+    if missing * 100 > all {
+        let remedy = "Envoy has no address for these clients: a Unix socket needs proxy protocol or trusted hops";
+        return Finding::attention(check, seen, remedy);
+    }
+    if private * 2 > all {
+        let remedy = "if your clients come from the world, a load balancer is taken for the client: set \
+                      xff_num_trusted_hops to the number of proxies in front";
+        return Finding::attention(check, seen, remedy);
+    }
+    Finding::ok(check, seen)
+}
+
+fn snapshot(facts: &ProxyFacts<'_>) -> Finding {
+    let check = Check::EnvoySnapshot;
+    let version = facts.after.count("portcullis_snapshot_version_min", &[]);
+    let built = facts
+        .after
+        .count("portcullis_snapshot_built_timestamp_seconds", &[]);
+    if version == 0 || built == 0 {
+        return Finding::failing(
+            check,
+            "a VM has no snapshot: it takes everybody for unknown",
+            "see whether Envoy reaches the sidecar (cluster portcullis_poll), and envoy.refused",
+        );
+    }
+    let age = facts.now.saturating_sub(built);
+    let shown = crate::duration::show(Duration::from_secs(age));
+    let seen = format!("every VM has version {version} or newer, built {shown} ago");
+    if age > u64::from(SNAPSHOT_OLD) {
+        let remedy =
+            "no new one arrives: see whether Envoy reaches the sidecar, and snapshot.published";
+        return Finding::failing(check, seen, remedy);
+    }
+    match facts.published {
+        Some(published) if version < published.version => Finding::attention(
+            check,
+            format!(
+                "a VM has version {version}, the sidecar publishes {}",
+                published.version
+            ),
+            "see whether Envoy reaches the sidecar (cluster portcullis_poll), and envoy.refused",
+        ),
+        _ => Finding::ok(check, seen),
+    }
+}
+
+fn vms(stats: &Stats) -> Finding {
+    let check = Check::EnvoyVms;
+    let (alive, workers) = (
+        stats.count("portcullis_vms", &[]),
+        stats.count("envoy_server_concurrency", &[]),
+    );
+    let seen = format!(
+        "{} alive for {}",
+        count(alive, "VM"),
+        count(workers, "worker")
+    );
+    // One for each worker, and one for the main thread.
+    if alive > workers {
+        return Finding::ok(check, seen);
+    }
+    let remedy = "a VM died or was never built: see envoy.traps and Envoy's log";
+    if alive == 0 {
+        return Finding::failing(check, seen, remedy);
+    }
+    Finding::attention(check, seen, remedy)
+}
+
+fn failures(facts: &ProxyFacts<'_>) -> Finding {
+    let check = Check::EnvoyFailures;
+    let of = |policy| facts.after.count(FAILURES, &[("policy", policy)]);
+    let (open, closed) = (of("open"), of("closed"));
+    let all = open + closed;
+    let lately = all.saturating_sub(facts.before.count(FAILURES, &[]));
+    let seen =
+        format!("{open} requests passed and {closed} refused because no verdict could be had");
+    if lately > 0 {
+        return Finding::failing(
+            check,
+            format!("{seen}, {lately} of them within the last second"),
+            "the sidecar does not answer this proxy: see sidecar.reachable, and whether the cluster portcullis is healthy",
+        );
+    }
+    let decided = facts.after.count(VERDICTS, &[]);
+    if all >= ENOUGH && all * 100 > decided {
+        let remedy =
+            "more than one in a hundred since Envoy's start: see the sidecar's log of that time";
+        return Finding::attention(check, seen, remedy);
+    }
+    if all > 0 {
+        return Finding::note(check, seen);
+    }
+    Finding::ok(check, seen)
+}
+
+/// A refused snapshot whose successor was taken is history.
+fn refused(stats: &Stats, current: bool) -> Finding {
+    let check = Check::EnvoyRefused;
+    let refused = stats.count("portcullis_snapshot_refused_total", &[]);
+    let seen = format!("{} refused since Envoy's start", count(refused, "snapshot"));
+    match (refused, current) {
+        (0, _) => Finding::ok(check, seen),
+        (_, true) => Finding::note(check, format!("{seen}; what is published now was taken")),
+        (_, false) => Finding::failing(
+            check,
+            seen,
+            "portcullis_snapshot_refused_total{cause} and Envoy's log say why; what was active stays",
+        ),
+    }
+}
+
+fn traps(stats: &Stats) -> Finding {
+    let check = Check::EnvoyTraps;
+    let of = |outcome: &str| stats.sum_between("envoy_wasm_", &format!("_vm_reload_{outcome}"));
+    let (reloaded, failed) = (of("success"), of("failure"));
+    let seen = format!("{reloaded} VMs died and were replaced, {failed} could not be replaced");
+    if reloaded + failed == 0 {
+        return Finding::ok(check, "no VM died since Envoy's start");
+    }
+    let remedy =
+        "each cost a request: report the trap that Envoy's log shows; see docs/failure-policy.md";
+    Finding::attention(check, seen, remedy)
+}
+
+fn errors(stats: &Stats) -> Finding {
+    let check = Check::EnvoyErrors;
+    let name = "envoy_http_downstream_rq_xx";
+    let all = stats.at_the_edge(name, &[]);
+    let errors = stats.at_the_edge(name, &[("envoy_response_code_class", "5")]);
+    let seen = format!("{errors} of {all} answers since Envoy's start were 5xx");
+    if all >= ENOUGH && errors * 100 > all {
+        let remedy =
+            "flags and details in Envoy's access log say whether the upstream or the edge fails";
+        return Finding::attention(check, seen, remedy);
+    }
+    Finding::ok(check, seen)
+}
+
+fn latency(stats: &Stats) -> Finding {
+    let check = Check::EnvoyLatency;
+    let name = "envoy_http_downstream_rq_time";
+    let all = stats.at_the_edge(&format!("{name}_count"), &[]);
+    if all < ENOUGH {
+        return Finding::ok(
+            check,
+            format!("{}: too few to judge by", count(all, "request")),
+        );
+    }
+    // The bucket that is nearest to 2 s.
+    let soon = stats.at_the_edge(&format!("{name}_bucket"), &[("le", "2500")]);
+    let slow = all.saturating_sub(soon);
+    let seen = format!("{slow} of {all} requests took longer than 2.5 s");
+    if slow * 100 > all {
+        let remedy = "duration_ms in the access log says which upstream is slow";
+        return Finding::attention(check, seen, remedy);
+    }
+    Finding::ok(check, seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// Two workers, a thousand requests, nothing wrong.
+    const HEALTHY: &str = r#"
+portcullis_vms{} 3
+envoy_server_concurrency{} 2
+portcullis_snapshot_version_min{} 7
+portcullis_snapshot_built_timestamp_seconds{} 1799999000
+portcullis_verdicts_total{action="allow",source="unlisted",mode="enforce"} 990
+portcullis_verdicts_total{action="deny",source="snapshot",mode="enforce"} 10
+portcullis_client_addresses_total{kind="public"} 990
+portcullis_client_addresses_total{kind="private"} 10
+envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="edge"} 1000
+envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="stats"} 5000
+envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="edge"} 1000
+envoy_http_downstream_rq_xx{envoy_response_code_class="5",envoy_http_conn_manager_prefix="edge"} 5
+envoy_http_downstream_rq_time_count{envoy_http_conn_manager_prefix="edge"} 1000
+envoy_http_downstream_rq_time_bucket{envoy_http_conn_manager_prefix="edge",le="2500"} 995
+envoy_http_local_rate_limit_enabled{envoy_local_http_ratelimit_prefix="everyone"} 1000
+envoy_http_local_rate_limit_enabled{envoy_local_http_ratelimit_prefix="throttled"} 0
+envoy_http_local_rate_limit_enabled{envoy_local_http_ratelimit_prefix="reputation_api"} 0
+envoy_wasm_portcullis_vm_reload_success{} 0
+"#;
+
+    /// The checks that fall short when a reading of a healthy proxy is followed by `after`.
+    fn short_after(after: &str) -> Vec<(Check, State)> {
+        short(HEALTHY, after, false)
+    }
+
+    fn short(before: &str, after: &str, off: bool) -> Vec<(Check, State)> {
+        let facts = ProxyFacts {
+            before: &Stats::parse(before),
+            after: &Stats::parse(after),
+            now: NOW,
+            published: Some("1795000000.7".parse().unwrap()),
+            off,
+        };
+        let findings = findings(&facts).into_iter();
+        let states = findings.map(|finding| (finding.check, finding.state));
+        states.filter(|(_, state)| state.falls_short()).collect()
+    }
+
+    /// A healthy reading in which one thing stands otherwise.
+    fn but(old: &str, new: &str) -> String {
+        assert!(HEALTHY.contains(old), "{old}");
+        HEALTHY.replace(old, new)
+    }
+
+    #[test]
+    fn a_healthy_proxy_falls_short_in_nothing() {
+        assert_eq!(short_after(HEALTHY), []);
+    }
+
+    #[test]
+    fn each_fault_turns_its_own_check() {
+        let (attention, failing) = (State::Attention, State::Failing);
+        let cases = [
+            ("vms{} 3", "vms{} 2", Check::EnvoyVms, attention),
+            ("vms{} 3", "vms{} 0", Check::EnvoyVms, failing),
+            (
+                "version_min{} 7",
+                "version_min{} 6",
+                Check::EnvoySnapshot,
+                attention,
+            ),
+            (
+                "version_min{} 7",
+                "version_min{} 0",
+                Check::EnvoySnapshot,
+                failing,
+            ),
+            (
+                "seconds{} 1799999000",
+                "seconds{} 1799900000",
+                Check::EnvoySnapshot,
+                failing,
+            ),
+            (
+                "\"5\",envoy_http_conn_manager_prefix=\"edge\"} 5",
+                "\"5\",envoy_http_conn_manager_prefix=\"edge\"} 50",
+                Check::EnvoyErrors,
+                attention,
+            ),
+            (
+                "le=\"2500\"} 995",
+                "le=\"2500\"} 900",
+                Check::EnvoyLatency,
+                attention,
+            ),
+            (
+                "prefix=\"throttled\"} 0",
+                "prefix=\"other\"} 0",
+                Check::EnvoyLimits,
+                attention,
+            ),
+            (
+                "reload_success{} 0",
+                "reload_success{} 1",
+                Check::EnvoyTraps,
+                attention,
+            ),
+            (
+                "kind=\"private\"} 10",
+                "kind=\"private\"} 1000",
+                Check::EnvoyClients,
+                attention,
+            ),
+            (
+                "kind=\"private\"} 10",
+                "kind=\"missing\"} 100",
+                Check::EnvoyClients,
+                attention,
+            ),
+        ];
+        for (old, new, check, state) in cases {
+            assert_eq!(short_after(&but(old, new)), [(check, state)], "{new}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_without_the_plugin_is_told_so() {
+        let without = HEALTHY
+            .lines()
+            .filter(|line| !line.starts_with("portcullis"));
+        let without = without.collect::<Vec<_>>().join("\n");
+        let short = short(&without, &without, false);
+        assert!(
+            short.contains(&(Check::EnvoyStats, State::Failing)),
+            "{short:?}"
+        );
+        assert!(
+            short.contains(&(Check::EnvoyVerdicts, State::Failing)),
+            "{short:?}"
+        );
+        let untagged = format!("{HEALTHY}portcullis_verdicts_total_action_deny{{}} 1\n");
+        assert_eq!(
+            short_after(&untagged),
+            [(Check::EnvoyStats, State::Attention)]
+        );
+    }
+
+    #[test]
+    fn requests_that_leave_no_verdict_are_noticed_unless_the_operator_switched_off() {
+        let flowing = but(
+            "prefix=\"edge\"} 1000\nenvoy_http_downstream_rq_total",
+            "prefix=\"edge\"} 1100\nenvoy_http_downstream_rq_total",
+        );
+        assert_eq!(
+            short_after(&flowing),
+            [(Check::EnvoyVerdicts, State::Failing)]
+        );
+        assert_eq!(short(HEALTHY, &flowing, true), []);
+    }
+
+    #[test]
+    fn failures_count_more_while_they_happen() {
+        let failed = |number| {
+            format!(
+                "{HEALTHY}portcullis_failures_total{{policy=\"open\",cause=\"timeout\"}} {number}\n"
+            )
+        };
+        let failures = |state| vec![(Check::EnvoyFailures, state)];
+        assert_eq!(short_after(&failed(3)), failures(State::Failing));
+        assert_eq!(short(&failed(3), &failed(3), false), []);
+        assert_eq!(
+            short(&failed(200), &failed(200), false),
+            failures(State::Attention)
+        );
+    }
+
+    #[test]
+    fn a_refused_snapshot_is_history_once_its_successor_was_taken() {
+        let line = "portcullis_snapshot_refused_total{cause=\"digest\"} 2\n";
+        assert_eq!(short_after(&format!("{HEALTHY}{line}")), []);
+        let behind = format!("{}{line}", but("version_min{} 7", "version_min{} 6"));
+        let checks: Vec<_> = short_after(&behind)
+            .into_iter()
+            .map(|(check, _)| check)
+            .collect();
+        assert_eq!(checks, [Check::EnvoySnapshot, Check::EnvoyRefused]);
+    }
+}
