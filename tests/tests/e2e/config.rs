@@ -38,3 +38,22 @@ fn as_shipped_nothing_is_refused_and_nobody_speaks_for_a_client() {
         serde_json::Value::Null
     );
 }
+
+#[test]
+fn the_documented_listeners_are_those_that_are_shipped() {
+    let shipped = EdgeConfig::shipped().unwrap();
+    let listeners = shipped.value()["static_resources"]["listeners"].as_array();
+    let listed = listeners.unwrap().iter().map(|listener| {
+        let socket = &listener["address"]["socket_address"];
+        let address = socket["address"].as_str().unwrap();
+        let name = listener["name"].as_str().unwrap();
+        format!("| `{name}` | `{address}:{}` |", socket["port_value"])
+    });
+    let page = std::fs::read_to_string(kit::parts::in_checkout("docs/edge.md")).unwrap();
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.contains(":100"));
+    let documented =
+        rows.map(|row| row.split(" | ").take(2).collect::<Vec<_>>().join(" | ") + " |");
+    assert_eq!(documented.collect::<Vec<_>>(), listed.collect::<Vec<_>>());
+}

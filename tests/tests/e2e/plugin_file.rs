@@ -31,6 +31,8 @@ async fn status_on(connection: &mut Connection) -> u16 {
 #[tokio::test]
 async fn the_mode_is_switched_by_file_with_a_dead_sidecar_on_an_open_connection() {
     let edge = without_sidecar(1).await;
+    let loads = || edge.envoy.log().matches("first snapshot").count();
+    let before = loads();
     let mut connection = edge.envoy.connect().await.unwrap();
     for (mode, status) in [
         ("enforce", 403),
@@ -52,6 +54,8 @@ async fn the_mode_is_switched_by_file_with_a_dead_sidecar_on_an_open_connection(
         let expected = u64::from(untouched.ends_with("membership_change"));
         assert_eq!(edge.envoy.stat(untouched).await, expected, "{untouched}");
     }
+    // The same VMs, with what they knew.
+    assert!(before > 0 && loads() == before, "{}", edge.envoy.log());
     assert!(no_vm_died(&edge.envoy), "{}", edge.envoy.log());
 }
 

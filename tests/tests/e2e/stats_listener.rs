@@ -98,6 +98,26 @@ async fn only_get_is_served() {
 }
 
 #[tokio::test]
+async fn it_answers_while_the_edge_takes_no_more_connections() {
+    let envoy = Envoy::builder().unwrap().change(|config| {
+        let limit = config.at("/overload_manager/resource_monitors/0/typed_config")?;
+        limit["max_active_downstream_connections"] = serde_json::json!(2);
+        Ok(())
+    });
+    let envoy = envoy.unwrap().start().await.unwrap();
+    let (mut one, mut two) = (
+        envoy.connect().await.unwrap(),
+        envoy.connect().await.unwrap(),
+    );
+    for connection in [&mut one, &mut two] {
+        connection.send(&Request::get("/healthz")).await.unwrap();
+    }
+    let third = envoy.send(&Request::get("/healthz")).await;
+    assert!(third.is_err(), "{third:?}");
+    assert_eq!(status(&envoy, "GET", "/ready").await, 200);
+}
+
+#[tokio::test]
 async fn a_peer_outside_of_private_networks_gets_no_answer() {
     let envoy = Envoy::builder().unwrap().change(|config| {
         // Loopback is the one network that a test can come from.
