@@ -30,6 +30,7 @@ mod precedence;
 mod provider;
 mod ready;
 mod redis;
+mod reputation_api;
 mod request_id;
 mod restart;
 mod snapshots;
