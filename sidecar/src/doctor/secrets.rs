@@ -112,7 +112,11 @@ pub fn readable(secrets: &[SecretFacts]) -> Finding {
         .filter_map(|secret| secret.problem.clone())
         .collect();
     if problems.is_empty() {
-        return Finding::ok(check, format!("{} can be read", all(secrets)));
+        let seen = match secrets.len() {
+            0 => "no secret is configured".to_owned(),
+            number => format!("{} can be read", count(number as u64, "secret")),
+        };
+        return Finding::ok(check, seen);
     }
     Finding::failing(
         check,
@@ -208,13 +212,6 @@ pub fn expiry(secrets: &[SecretFacts], today: Date) -> Finding {
             let seen = format!("nobody knows when these expire: {}", names.join(", "));
             Finding::note(check, seen).hint("write `expires = \"2027-03-01\"` to be told in time")
         }
-    }
-}
-
-fn all(secrets: &[SecretFacts]) -> String {
-    match secrets.len() {
-        0 => "no secret is configured: nothing".to_owned(),
-        number => count(number as u64, "secret"),
     }
 }
 

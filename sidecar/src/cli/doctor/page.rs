@@ -40,11 +40,16 @@ pub fn text(findings: &[Finding], paint: Paint) -> String {
             text.push_str(first.check.group());
             text.push('\n');
         }
-        match all_skipped_alike(group) {
-            Some(why) => line(&mut text, State::Skipped, "all", why, paint),
-            None => group
-                .iter()
-                .for_each(|finding| entry(&mut text, finding, paint)),
+        for run in group.chunk_by(skipped_alike) {
+            match run {
+                [first, _, ..] if run.len() == group.len() => {
+                    folded(&mut text, first, "all", paint)
+                }
+                [first, _, ..] => folded(&mut text, first, &format!("{} more", run.len()), paint),
+                run => run
+                    .iter()
+                    .for_each(|finding| entry(&mut text, finding, paint)),
+            }
         }
         text.push('\n');
     }
@@ -115,11 +120,16 @@ fn colour(state: State) -> &'static str {
     }
 }
 
-/// The reason, if the whole group has one and the same.
-fn all_skipped_alike(group: &[Finding]) -> Option<&str> {
-    let why = group.first()?.seen.as_str();
-    let alike = |finding: &Finding| finding.state == State::Skipped && finding.seen == why;
-    (group.len() > 1 && group.iter().all(alike)).then_some(why)
+/// Several that are skipped for one reason, in one line.
+fn folded(text: &mut String, first: &Finding, names: &str, paint: Paint) {
+    line(text, State::Skipped, names, &first.seen, paint);
+}
+
+fn skipped_alike(one: &Finding, other: &Finding) -> bool {
+    [one, other]
+        .iter()
+        .all(|finding| finding.state == State::Skipped)
+        && (&one.seen, &one.at) == (&other.seen, &other.at)
 }
 
 #[cfg(test)]
@@ -138,6 +148,8 @@ mod tests {
             Finding::skipped(Check::ProvidersKey, "no provider is configured"),
             Finding::skipped(Check::ProvidersQuota, "no provider is configured"),
             Finding::failing(Check::EnvoyVms, "0 VMs", "see the log").at("http://edge-2:10002"),
+            Finding::skipped(Check::EnvoyErrors, "no statistics"),
+            Finding::skipped(Check::EnvoyLatency, "no statistics"),
         ]
     }
 
@@ -155,8 +167,9 @@ providers
 envoy
   failing   vms                 http://edge-2:10002: 0 VMs
                                 -> see the log
+  skipped   2 more              no statistics
 
-2 of 5 checks fall short; 2 could not be made";
+2 of 7 checks fall short; 4 could not be made";
         assert_eq!(text(&findings(), Paint::Plain), expected);
     }
 
@@ -171,7 +184,7 @@ envoy
         let json: serde_json::Value = serde_json::from_str(&json(&findings()).unwrap()).unwrap();
         assert_eq!(
             (&json["falls_short"], &json["checks"]),
-            (&2.into(), &5.into())
+            (&2.into(), &7.into())
         );
         assert_eq!(json["findings"][1]["check"], "feeds.held");
         assert_eq!(json["findings"][1]["state"], "attention");
