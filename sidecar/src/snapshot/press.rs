@@ -72,7 +72,11 @@ pub(super) struct Press {
     wants_preparation: bool,
     wants_base: bool,
     wants_publication: bool,
+    /// Who waits for the next publication, for that after the preparation under way, and for that
+    /// after the next preparation.
     waiting: Vec<oneshot::Sender<()>>,
+    waiting_for_this: Vec<oneshot::Sender<()>>,
+    waiting_for_next: Vec<oneshot::Sender<()>>,
 }
 
 impl Press {
@@ -93,6 +97,8 @@ impl Press {
             wants_base: true,
             wants_publication: false,
             waiting: Vec::new(),
+            waiting_for_this: Vec::new(),
+            waiting_for_next: Vec::new(),
         }
     }
 
@@ -130,7 +136,10 @@ impl Press {
         let mut next = Some(first);
         while let Some(order) = next {
             self.note(order.changed);
-            self.waiting.extend(order.done);
+            match order.changed {
+                Changed::Words => self.waiting.extend(order.done),
+                Changed::Feeds | Changed::Epoch => self.waiting_for_next.extend(order.done),
+            }
             next = orders.try_recv().ok();
         }
     }
@@ -164,6 +173,7 @@ impl Press {
             meta: self.meta(Kind::Base, version, VALID_FOR),
         };
         (self.wants_preparation, self.wants_base) = (false, false);
+        self.waiting_for_this.append(&mut self.waiting_for_next);
         self.preparing = Some(tokio::task::spawn_blocking(move || prepare(preparation)));
         Ok(())
     }
@@ -171,9 +181,10 @@ impl Press {
     fn adopt(&mut self, prepared: Result<Result<Prepared, BuildFault>, JoinError>) {
         let prepared = match prepared {
             Ok(Ok(prepared)) => prepared,
-            Ok(Err(fault)) => return keep_old(&fault),
-            Err(fault) => return keep_old(&fault),
+            Ok(Err(fault)) => return self.keep_old(&fault),
+            Err(fault) => return self.keep_old(&fault),
         };
+        self.waiting.append(&mut self.waiting_for_this);
         if let Some(base) = prepared.new_base {
             self.history.keep_base(&base.built);
             self.base = Some(Arc::new(base));
@@ -185,6 +196,16 @@ impl Press {
         self.listed = prepared.listed;
         self.delta = Arc::new(prepared.delta);
         self.wants_publication = true;
+    }
+
+    /// Who waits for it waits in vain, and is told so.
+    fn keep_old(&mut self, fault: &dyn std::error::Error) {
+        let error = chain(fault);
+        tracing::error!(
+            error,
+            "the feeds cannot be compiled: the last snapshot stays"
+        );
+        self.waiting_for_this.clear();
     }
 
     /// Builds the overlay of the current state and hands out the snapshot. Without a base there is
@@ -286,14 +307,6 @@ impl Press {
             valid_until: built_at.plus(valid_for),
         }
     }
-}
-
-fn keep_old(fault: &dyn std::error::Error) {
-    let error = chain(fault);
-    tracing::error!(
-        error,
-        "the feeds cannot be compiled: the last snapshot stays"
-    );
 }
 
 /// The result of the task, once there is one.
