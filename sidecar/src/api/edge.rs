@@ -10,12 +10,12 @@ use reputation::digest::Digest;
 use reputation::manifest::SnapshotVersion;
 use reputation::{Action, Band, ClientAddress};
 use serde::Serialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::problem::{Kind, Problem};
-use super::request::{self, parameter};
+use super::request::{self, Snapshots, check_ready, parameter};
 use super::server::{self, Exchange, Handler, JSON, Reply, empty, json, reply};
 use crate::intelligence::{Claim, Intelligence};
 use crate::snapshot::Published;
@@ -38,8 +38,6 @@ struct Reputation {
     score: u8,
     action: Action,
 }
-
-type Snapshots = watch::Receiver<Option<Arc<Published>>>;
 
 /// Envoy has given up by then; a larger number is a mistake.
 const MAX_WAIT_MS: u64 = 10_000;
@@ -106,7 +104,7 @@ impl Edge {
         exchange: &Exchange,
     ) -> Result<Reply, Problem> {
         let address = request::address(address)?;
-        self.check_ready()?;
+        check_ready(&self.snapshots)?;
         let wait = parameter(query, "wait_ms", "from 0 to 10000", |wait| {
             *wait <= MAX_WAIT_MS
         })?;
@@ -129,15 +127,6 @@ impl Edge {
             );
         }
         json(&verdict)
-    }
-
-    /// Before the first snapshot nobody knows what is banned: "clean" would be a guess that fails open
-    /// even where the proxy is told to fail closed.
-    fn check_ready(&self) -> Result<(), Problem> {
-        match *self.snapshots.borrow() {
-            Some(_) => Ok(()),
-            None => Err(Problem::new(Kind::NotReady)),
-        }
     }
 
     /// Answers at once if there is something newer than `after`, else when there is.
@@ -166,7 +155,7 @@ impl Edge {
                 () = self.shutdown.cancelled() => false,
             };
             if !changed {
-                self.check_ready()?;
+                check_ready(&self.snapshots)?;
                 return Ok(empty(StatusCode::NOT_MODIFIED));
             }
         }
@@ -199,7 +188,7 @@ impl Edge {
 
     fn reputation(&self, address: &str) -> Result<Reply, Problem> {
         let address = request::address(address)?;
-        self.check_ready()?;
+        check_ready(&self.snapshots)?;
         let known = self.intelligence.known(address);
         json(&Reputation {
             address,
@@ -215,6 +204,8 @@ impl Edge {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
     use crate::intelligence::testing::Harness;
 

@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use hyper::HeaderMap;
 use reputation::ClientAddress;
+use tokio::sync::watch;
 
 use super::problem::{Kind, Problem};
+use crate::snapshot::Published;
 
 /// Names one request in the logs of Envoy and the sidecar. Taken from `x-request-id`, or made up.
 #[derive(Debug, Clone)]
@@ -15,8 +18,20 @@ pub enum RequestId {
     Own(u64),
 }
 
+/// The current snapshot, once there is one.
+pub type Snapshots = watch::Receiver<Option<Arc<Published>>>;
+
 const HEADER: &str = "x-request-id";
 const LONGEST: usize = 128;
+
+/// Before the first snapshot nobody knows what is banned: "clean" would be a guess that fails open
+/// even where the proxy is told to fail closed.
+pub fn check_ready(snapshots: &Snapshots) -> Result<(), Problem> {
+    match *snapshots.borrow() {
+        Some(_) => Ok(()),
+        None => Err(Problem::new(Kind::NotReady)),
+    }
+}
 
 impl RequestId {
     /// An id that is not plain text of a sensible length could forge log lines: it is replaced.

@@ -13,7 +13,7 @@ use hyper::{Method, Request};
 use serde_json::json;
 
 use super::problem::{Kind, Problem};
-use super::request;
+use super::request::{self, Snapshots, check_ready};
 use super::server::{self, Exchange, Handler, Reply};
 use super::token::AdminToken;
 use crate::doctor::Examiner;
@@ -79,13 +79,8 @@ impl Admin {
     async fn look(&self, resource: &str, rest: &str) -> Result<Reply, Problem> {
         match (resource, rest) {
             ("check", address) => {
-                let address = request::address(address)?;
-                server::json(
-                    &self
-                        .intelligence
-                        .verdict(address, CHECK_PREFIX, CHECK_WAIT)
-                        .await,
-                )
+                let snapshots = self.intelligence.snapshots();
+                check(&self.intelligence, &snapshots, address).await
             }
             ("explain", address) => {
                 server::json(&self.intelligence.explain(request::address(address)?).await)
@@ -144,10 +139,41 @@ impl Handler for Admin {
     }
 }
 
+async fn check(
+    intelligence: &Intelligence,
+    snapshots: &Snapshots,
+    address: &str,
+) -> Result<Reply, Problem> {
+    let address = request::address(address)?;
+    check_ready(snapshots)?;
+    let verdict = intelligence.verdict(address, CHECK_PREFIX, CHECK_WAIT);
+    server::json(&verdict.await)
+}
+
 fn only(method: &Method, allowed: Method, name: &'static str) -> Result<(), Problem> {
     if *method == allowed {
         Ok(())
     } else {
         Err(Problem::new(Kind::WrongMethod(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::intelligence::testing::Harness;
+
+    #[tokio::test]
+    async fn before_the_first_snapshot_nobody_is_called_clean() {
+        let harness = Harness::start("").await;
+        let (_publisher, none) = watch::channel(None);
+        let answer = check(&harness.intelligence, &none, "198.51.100.7").await;
+        assert_eq!(answer.unwrap_err(), Problem::new(Kind::NotReady));
+        harness.published(|_| true).await;
+        let some = harness.intelligence.snapshots();
+        let answer = check(&harness.intelligence, &some, "198.51.100.7").await;
+        assert_eq!(answer.unwrap().status(), hyper::StatusCode::OK);
     }
 }
