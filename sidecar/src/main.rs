@@ -13,7 +13,7 @@ use sidecar::clock::{Clock, SystemClock};
 use sidecar::config::{Config, ConfigError};
 use sidecar::http::HttpClient;
 use sidecar::intelligence::{Intelligence, Parts, StartError};
-use sidecar::reload::Watch;
+use sidecar::reload::{Followers, Watch};
 use sidecar::secrets::Secrets;
 use sidecar::store::{self, StoreError};
 use sidecar::telemetry::{self, Metrics};
@@ -76,12 +76,12 @@ async fn run() -> ExitCode {
 async fn serve(path: &Path) -> Result<(), ServeError> {
     let config = Arc::new(Config::read(path)?);
     let metrics = Arc::new(Metrics::new());
-    telemetry::log::start(&config.log, &metrics);
+    let level = telemetry::log::start(&config.log, &metrics);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
     files::raise_limit();
-    let shutdown = on_signal().map_err(ServeError::Signal)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let watch = Arc::new(Watch::new(path, Arc::clone(&config), &clock, &metrics));
+    let shutdown = on_signal(&watch).map_err(ServeError::Signal)?;
     let secrets = Arc::new(Secrets::new(config.secrets.clone()));
 
     let store = store::open(&config, &secrets, &clock, &metrics, &shutdown).await?;
@@ -97,9 +97,17 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
         shutdown: shutdown.clone(),
     });
     let keeping = Arc::clone(&store);
+    let ended = shutdown.clone();
     let backing = async {
+        let intelligence = starting.await?;
+        let followers = Followers {
+            intelligence: Arc::clone(&intelligence),
+            level,
+        };
+        let watching = Arc::clone(&watch);
+        tokio::spawn(async move { ended.run_until_cancelled(watching.run(&followers)).await });
         Ok::<_, StartError>(Backing {
-            intelligence: starting.await?,
+            intelligence,
             token,
             watch,
             store: keeping,
@@ -113,18 +121,26 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// SIGTERM and SIGINT ask for the shut-down.
-fn on_signal() -> std::io::Result<CancellationToken> {
+/// SIGTERM and SIGINT ask for the shut-down, SIGHUP has the configuration read again.
+fn on_signal(watch: &Arc<Watch>) -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let shutdown = CancellationToken::new();
-    let told = shutdown.clone();
+    let (told, watch) = (shutdown.clone(), Arc::clone(watch));
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
-            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+                _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+                _ = hangup.recv() => {
+                    tracing::info!(signal = "SIGHUP", "the configuration is read again");
+                    watch.read_again();
+                    continue;
+                }
+            }
+            return told.cancel();
         }
-        told.cancel();
     });
     Ok(shutdown)
 }

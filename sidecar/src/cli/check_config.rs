@@ -53,7 +53,9 @@ fn faults(error: &ConfigError) -> String {
             };
             faults.iter().map(one).collect()
         }
-        ConfigError::Unreadable { .. } => vec![json!({ "message": error.to_string() })],
+        ConfigError::Unreadable { .. } | ConfigError::TooLarge { .. } => {
+            vec![json!({ "message": error.to_string() })]
+        }
     };
     json!({ "good": false, "faults": faults }).to_string()
 }

@@ -17,6 +17,7 @@ mod tree;
 mod value;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Faults, Place};
@@ -51,6 +52,9 @@ pub struct Log {
     pub level: Level,
 }
 
+/// The largest file that is read, in bytes.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Why there is no configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -59,6 +63,10 @@ pub enum ConfigError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error(
+        "{path} is larger than {MAX_BYTES} bytes: lists of addresses belong in files of their own"
+    )]
+    TooLarge { path: PathBuf },
     #[error("{path} is faulty:\n{faults}")]
     Faulty { path: PathBuf, faults: Faults },
 }
@@ -66,15 +74,16 @@ pub enum ConfigError {
 impl Config {
     /// Reads `path`, with the process's environment on top.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        Self::from_text(path, &text(path)?)
+    }
+
+    /// As [`Self::read`] if `text` is what is in `path`.
+    pub fn from_text(path: &Path, text: &str) -> Result<Self, ConfigError> {
         // Names and values that are not UTF-8 cannot be ours.
         let text_only = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self::parse(&text, std::env::vars_os().filter_map(text_only)).map_err(|faults| {
+        Self::parse(text, std::env::vars_os().filter_map(text_only)).map_err(|faults| {
             ConfigError::Faulty {
                 path: path.to_owned(),
                 faults,
@@ -121,6 +130,25 @@ impl Config {
         };
         root.finish();
         config
+    }
+}
+
+/// The text of a configuration file. Blocks.
+pub fn text(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    // One more than is permitted tells whether there is more.
+    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
+    let read = read.map_err(unreadable)?;
+    if u64::try_from(read).is_ok_and(|read| read <= MAX_BYTES) {
+        Ok(text)
+    } else {
+        let path = path.to_owned();
+        Err(ConfigError::TooLarge { path })
     }
 }
 

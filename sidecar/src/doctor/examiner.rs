@@ -54,7 +54,7 @@ pub struct Examiner {
 
 impl Examiner {
     pub fn new(examined: Examined) -> Self {
-        let started_with = examined.watch.config();
+        let started_with = examined.watch.started();
         Self {
             listeners: listeners::facts(&started_with.listen),
             started_with,

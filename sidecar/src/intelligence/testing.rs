@@ -72,12 +72,8 @@ impl Harness {
     }
 
     async fn start_in(directory: TempDir, clock: Arc<ManualClock>, toml: &str) -> Self {
-        let here = directory.path().display().to_string();
-        let toml = format!(
-            "{}\n[store]\npath = \"{here}\"\n",
-            toml.replace("{dir}", &here)
-        );
-        let config = Config::parse(&toml, std::iter::empty()).unwrap();
+        let config = Config::parse(&complete(directory.path(), toml), std::iter::empty());
+        let config = config.unwrap();
         let metrics = Arc::new(Metrics::new());
         let shutdown = CancellationToken::new();
         let store: Arc<dyn Store> = Arc::new(open(directory.path(), clock.now()).await);
@@ -106,6 +102,23 @@ impl Harness {
         drop(self.store);
         drop(self.intelligence);
         Self::start_in(self.directory, self.clock, toml).await
+    }
+
+    /// `toml` as the text of a whole configuration.
+    pub fn complete(&self, toml: &str) -> String {
+        complete(self.directory.path(), toml)
+    }
+
+    /// Goes on with another configuration.
+    pub async fn take_over(&self, toml: &str) {
+        let config = Config::parse(&self.complete(toml), std::iter::empty());
+        self.intelligence.take_over(&config.unwrap()).await;
+    }
+
+    /// Asks the current snapshot.
+    pub fn listed(&self, address: &str) -> Option<String> {
+        let current = self.intelligence.snapshots().borrow().clone()?;
+        self.reason(&current, address)
     }
 
     pub fn write(&self, file: &str, text: &str) {
@@ -137,6 +150,12 @@ impl Harness {
         let address: ClientAddress = address.parse().unwrap();
         self.intelligence.verdict(address, 64, wait).await
     }
+}
+
+fn complete(directory: &Path, toml: &str) -> String {
+    let here = directory.display().to_string();
+    let toml = toml.replace("{dir}", &here);
+    format!("{toml}\n[store]\npath = \"{here}\"\n")
 }
 
 /// The tasks of the one before may still be letting go of the store.

@@ -1,8 +1,8 @@
-//! The log: one JSON object a line on standard error. Its errors are counted.
+//! The log: one JSON object a line on standard error. Its errors are counted, its level can be changed.
 
 use std::sync::Arc;
 
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -14,11 +14,26 @@ use crate::config::Log;
 /// Counts the lines at level error that the filter lets through.
 struct ErrorCount(Arc<Metrics>);
 
+/// How much is logged.
+pub struct Level(Box<dyn Fn(tracing::Level) + Send + Sync>);
+
+impl Level {
+    pub fn new(set: impl Fn(tracing::Level) + Send + Sync + 'static) -> Self {
+        Self(Box::new(set))
+    }
+
+    /// Logs as much as `log` says from now on, unless `RUST_LOG` says it.
+    pub fn set(&self, log: &Log) {
+        (self.0)(log.level);
+    }
+}
+
 /// Starts logging. `RUST_LOG` wins over the configuration if it is there and good.
-pub fn start(log: &Log, metrics: &Arc<Metrics>) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| filter(log.level));
-    let subscriber = SubscriberBuilder::default()
-        .with_env_filter(filter)
+pub fn start(log: &Log, metrics: &Arc<Metrics>) -> Level {
+    let from_environment = EnvFilter::try_from_default_env().ok();
+    let fixed = from_environment.is_some();
+    let builder = SubscriberBuilder::default()
+        .with_env_filter(from_environment.unwrap_or_else(|| filter(log.level)))
         .json()
         .flatten_event(true)
         .with_current_span(false)
@@ -26,22 +41,29 @@ pub fn start(log: &Log, metrics: &Arc<Metrics>) {
         // A full disk behind standard error must not end us: complaining there would panic.
         .log_internal_errors(false)
         .with_writer(std::io::stderr)
-        .finish()
-        .with(ErrorCount(Arc::clone(metrics)));
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    let subscriber = builder.finish().with(ErrorCount(Arc::clone(metrics)));
     // It fails only if somebody set one before, as tests may; that one serves as well.
     let _already_set = subscriber.try_init();
     // A panic ends one connection or task: it belongs among the other lines, not between them.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task panicked")));
+    Level::new(move |level| {
+        if !fixed {
+            // It fails only if the subscriber is gone, and with it the log.
+            let _gone = handle.reload(filter(level));
+        }
+    })
 }
 
 /// The level is ours; libraries below it speak up when something is wrong.
-fn filter(level: Level) -> EnvFilter {
+fn filter(level: tracing::Level) -> EnvFilter {
     EnvFilter::new(format!("warn,sidecar={level},portcullis={level}"))
 }
 
 impl<S: Subscriber> Layer<S> for ErrorCount {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() == Level::ERROR {
+        if *event.metadata().level() == tracing::Level::ERROR {
             self.0.error_logged();
         }
     }

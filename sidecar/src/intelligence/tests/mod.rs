@@ -3,4 +3,5 @@
 mod decisions;
 mod feeds;
 mod lookups;
+mod reload;
 mod speed;
