@@ -32,6 +32,8 @@ pub enum Kind {
     NotReady,
     /// Too many wait already.
     Busy,
+    /// Said to operators only: the detail tells what the store's server said.
+    Store,
     Internal,
 }
 
@@ -144,6 +146,11 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "Too many wait for the next snapshot",
+            ),
+            Self::Store => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store",
+                "The store did not take it",
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -6,6 +6,7 @@ use reputation::{Cidr, Decision, DecisionId};
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, NewDecisionBody};
+use super::unwritten;
 use crate::api::problem::{Kind, Problem};
 use crate::api::request::{decode, parameter};
 use crate::api::server::{Reply, json, json_with};
@@ -92,11 +93,12 @@ fn problem(error: DecisionError) -> Problem {
         DecisionError::NoTime => faulty.at("/duration"),
         DecisionError::Text { .. } => faulty,
         DecisionError::Unknown(_) => Problem::new(Kind::NotFound),
-        DecisionError::NoId | DecisionError::Store(_) => {
+        DecisionError::NoId => {
             let error = crate::telemetry::chain(&error);
             tracing::error!(error, "a decision was not written");
             return Problem::new(Kind::Internal);
         }
+        DecisionError::Store(error) => return unwritten(&error, "a decision was not written"),
     };
     problem.detail(error.to_string())
 }

@@ -19,6 +19,8 @@ use super::token::AdminToken;
 use crate::doctor::Examiner;
 use crate::intelligence::Intelligence;
 use crate::intelligence::feeds::ReleaseError;
+use crate::store::StoreError;
+use crate::telemetry::chain;
 
 pub use body::{NewDecisionBody, NewModeBody};
 pub use decisions::{Decisions, WIDE_REMEDY};
@@ -137,6 +139,14 @@ impl Handler for Admin {
         }
         self.route(request, exchange).await
     }
+}
+
+/// An order that the store did not keep, and therefore does not hold. Whoever may give orders may know
+/// why.
+fn unwritten(error: &StoreError, what: &'static str) -> Problem {
+    let why = chain(error);
+    tracing::error!(error = why, "{what}");
+    Problem::new(Kind::Store).detail(why)
 }
 
 async fn check(

@@ -7,6 +7,7 @@ use reputation::mode::ModeOverride;
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, NewModeBody};
+use super::unwritten;
 use crate::api::problem::{Kind, Problem};
 use crate::api::request::parameter;
 use crate::api::server::{Reply, json};
@@ -42,11 +43,7 @@ pub async fn handle(
             .detail(error.to_string())
             .at("/route"),
         ModeError::TooMany => Problem::new(Kind::Conflict).detail(error.to_string()),
-        ModeError::Store(_) => {
-            let error = crate::telemetry::chain(&error);
-            tracing::error!(error, "a mode was not written");
-            Problem::new(Kind::Internal)
-        }
+        ModeError::Store(error) => unwritten(&error, "a mode was not written"),
     })?;
     json(&Modes {
         modes: intelligence.modes(),
