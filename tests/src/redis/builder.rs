@@ -137,7 +137,7 @@ impl Redis {
     fn configure(&self) -> Result<(), KitError> {
         let mut text = format!(
             "bind {}\nport {}\ndir {}\nsave \"\"\nappendonly no\n\
-             user {KIT_USER} on >{KIT_PASSWORD} ~* &* +@all\n",
+             repl-diskless-sync-delay 0\nuser {KIT_USER} on >{KIT_PASSWORD} ~* &* +@all\n",
             self.address.ip(),
             self.address.port(),
             self.folder().display(),

@@ -99,6 +99,10 @@ async fn a_read_only_replica_is_recognised() {
     cli(&first, &["ban", BANNED]).await;
     let replica = Redis::builder().unwrap().replica_of(leader.address());
     let replica = replica.start().await.unwrap();
+    let copied = eventually_async(LIMIT, || async {
+        replica.command(&["DBSIZE"]).await.unwrap().integer() > Some(0)
+    });
+    assert!(copied.await, "{}", replica.log());
     let mut sidecar = sidecar_on(&replica).start().await.unwrap();
     let process = sidecar.process_id();
     assert!(
