@@ -79,6 +79,12 @@ impl SidecarBuilder {
         self
     }
 
+    /// `[guard]` as shipped: no list may hold documentation ranges.
+    pub fn shipped_guard(mut self) -> Self {
+        self.guard.clear();
+        self
+    }
+
     /// A line of `[guard]`.
     pub fn guard(mut self, line: &str) -> Self {
         self.guard.push_str(line);

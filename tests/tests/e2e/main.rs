@@ -16,6 +16,7 @@ mod bytes;
 mod coalescing;
 mod common;
 mod config;
+mod doctor;
 mod envoy_log;
 mod failures;
 mod faults;

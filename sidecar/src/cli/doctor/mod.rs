@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use reputation::mode::Mode;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::args::{Doctor, Remote};
 use super::output::say;
@@ -36,8 +36,10 @@ pub use fetch::Url;
 
 /// How long the sidecar may take to examine itself: its store may be slow.
 const EXAMINATION: Duration = Duration::from_secs(4);
-/// Between two readings of a proxy's statistics.
-const APART: Duration = Duration::from_secs(1);
+/// What the sidecar said of itself has reached every worker by then.
+const SETTLED: Duration = Duration::from_millis(700);
+/// What the proxies decided is counted by then, and a second has passed since the first reading.
+const COUNTED: Duration = Duration::from_millis(400);
 
 /// Groups of checks that the sidecar makes of itself.
 const SIDECARS: [&str; 7] = [
@@ -96,9 +98,10 @@ async fn examine(doctor: &Doctor, remote: &Remote) -> Vec<Finding> {
         ask_all(&doctor.stats, read),
         ask_all(&doctor.envoy_admin, dump),
     );
+    sleep_until(began + SETTLED).await;
     let send = |url: Url| async move { canary::send(&url).await };
     let answers = ask_all(&doctor.edge, send).await;
-    sleep_until(began + APART).await;
+    sleep(COUNTED).await;
     let after = ask_all(&doctor.stats, read).await;
     let readings = before.into_iter().zip(after);
     let readings = readings.map(|((url, before), (_, after))| Readings { url, before, after });

@@ -166,11 +166,7 @@ fn failure(dump: &Dump) -> Finding {
 fn limits(dump: &Dump) -> Finding {
     let check = Check::SettingsLimits;
     let limits = dump.limits();
-    let by_whole_address = limits.iter().filter(|limit| {
-        limit
-            .pointer("/descriptors")
-            .is_some_and(|all| all.to_string().contains("\"remote_address\""))
-    });
+    let by_whole_address = limits.iter().filter(|limit| goes_by_whole_addresses(limit));
     let named = |limits: Vec<&Value>| {
         let names = limits.into_iter().map(|limit| text(limit, "stat_prefix"));
         names.collect::<Vec<_>>().join(", ")
@@ -319,6 +315,21 @@ fn is_secretlike(text: &str) -> bool {
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'=');
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     text.len() >= SECRETLIKE && text.bytes().all(plain) && (DIGITS..text.len()).contains(&digits)
+}
+
+/// Whether each address has a bucket of its own. Inside one network that is named (`::/64`, of IPv4
+/// addresses that come as IPv6) that is as it should be.
+fn goes_by_whole_addresses(limit: &Value) -> bool {
+    let entries = |descriptor: &Value| descriptor.get("entries")?.as_array().cloned();
+    let descriptors = limit.get("descriptors").and_then(Value::as_array);
+    let mut descriptors = descriptors.into_iter().flatten().filter_map(entries);
+    let has = |entries: &[Value], key: &str, named: bool| {
+        let mut fitting = entries.iter().filter(|entry| text(entry, "key") == key);
+        fitting.any(|entry| !named || !text(entry, "value").is_empty())
+    };
+    descriptors.any(|entries| {
+        has(&entries, "remote_address", false) && !has(&entries, "masked_remote_address", true)
+    })
 }
 
 fn is_enforced(limit: &Value) -> bool {

@@ -199,6 +199,17 @@ fn a_plugin_that_strips_by_itself_and_an_extension_that_detects_clients_are_fine
 }
 
 #[test]
+fn whole_addresses_inside_a_named_network_are_fine() {
+    let place = format!("{EDGE}/http_filters/1/typed_config/descriptors");
+    let masked = json!({"key": "masked_remote_address"});
+    let mapped = json!({"key": "masked_remote_address", "value": "::/64"});
+    let whole = json!({"key": "remote_address"});
+    assert_eq!(not_ok(&place, json!([{"entries": [mapped, whole]}])), []);
+    let rotating = not_ok(&place, json!([{"entries": [masked, whole]}]));
+    assert_eq!(rotating, [(Check::SettingsLimits, State::Attention)]);
+}
+
+#[test]
 fn a_proxy_without_the_plugin_is_looked_at_for_its_admin_only() {
     let dump = json!({"configs": []});
     let dump = Dump::parse(dump.to_string().as_bytes()).unwrap();
