@@ -176,6 +176,23 @@ async fn a_healthy_system_passes_and_what_people_order_turns_its_check() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_is_faulty_waits_or_is_dangerous_turns_its_check() {
+    let edge = healthy().await;
+    let file = edge.sidecar.config_file();
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{good}\n[unheard_of]\nkey = 1\n")).unwrap();
+    turns(&edge, "sidecar.config").await;
+    let metrics = edge.sidecar.metrics().to_string();
+    std::fs::write(&file, good.replace(&metrics, "127.0.0.1:1")).unwrap();
+    turns(&edge, "sidecar.config").await;
+    std::fs::write(&file, good.replace("[guard]", "[guard]\npermit_special = true")).unwrap();
+    turns(&edge, "sidecar.guard").await;
+    std::fs::write(&file, &good).unwrap();
+    let well = eventually_async(LIMIT, || async { doctor(&edge).await.exit == Some(0) });
+    assert!(well.await, "{}", doctor(&edge).await.why());
+}
+
+#[tokio::test]
 async fn secrets_and_the_token_are_for_their_owner() {
     let edge = healthy().await;
     let key = edge.sidecar.folder().join("key.list");
