@@ -27,7 +27,7 @@ pub use listen::{Listen, ListenAddress};
 pub use provider::{Provider, ProviderKind};
 use reputation::Policy;
 pub use secret::{Secret, SecretName, SecretOrigin};
-pub use store::StoreConfig;
+pub use store::{Backend, RedisConfig, RedisServer, StoreConfig};
 use thiserror::Error;
 use tracing::Level;
 

@@ -123,7 +123,7 @@ fn every_fault_of_a_value_says_where_it_is_and_what_to_write() {
         ),
         (
             "[store]\nkind = \"redis\"",
-            "`store.kind` at line 2: \"redis\" is not available in this version: write \"embedded\"",
+            "`store.url` at line 1: is missing: write url = \"redis://HOST:6379\"",
         ),
         (
             "[store]\nkind = \"sqlite\"",
@@ -131,7 +131,7 @@ fn every_fault_of_a_value_says_where_it_is_and_what_to_write() {
         ),
         (
             "[store]\nurl = \"redis://127.0.0.1\"",
-            "`store.url` at line 2: belongs to Redis, which is not available in this version: remove it",
+            "`store.url` at line 2: belongs to Redis: write kind = \"redis\", or remove it",
         ),
         ("[store]\npath = \"\"", "`store.path` at line 2: is empty"),
         (

@@ -63,6 +63,8 @@ pub enum Concern {
         "it is a read-only replica: bans and modes cannot be written. Name the primary in store.url"
     )]
     ReadOnly,
+    #[error("its user may not ask INFO, so its settings are not known: allow +info")]
+    Unexamined,
     #[error(
         "its memory is full, so that it refuses writes: raise its maxmemory, or set its \
          maxmemory-policy to volatile-lru"
@@ -80,6 +82,7 @@ impl Concern {
             Self::PersistenceFailing => "persistence_failing",
             Self::NoPassword { .. } => "no_password",
             Self::ReadOnly => "read_only",
+            Self::Unexamined => "unexamined",
             Self::Full => "full",
         }
     }

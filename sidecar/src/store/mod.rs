@@ -6,6 +6,7 @@
 
 pub mod embedded;
 mod health;
+pub mod redis;
 #[cfg(test)]
 mod suite;
 
@@ -20,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use self::redis::RedisStore;
 use crate::clock::{Clock, Day};
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::secrets::Secrets;
 use crate::telemetry::Metrics;
 use embedded::EmbeddedStore;
@@ -52,7 +54,7 @@ pub trait Store: Send + Sync {
     async fn latest(&self) -> Result<SnapshotVersion, StoreError>;
 
     /// Resolves when epoch, decisions or modes may differ from what was last read here, because another
-    /// process wrote them or the store came back. What this process writes does not count.
+    /// process wrote them or the store came back. What this process writes need not count.
     async fn changed(&self);
 
     async fn decisions(&self) -> Result<Vec<Decision>, StoreError>;
@@ -114,13 +116,18 @@ pub trait Store: Send + Sync {
 /// within a tokio runtime.
 pub async fn open(
     config: &Config,
-    _secrets: &Arc<Secrets>,
+    secrets: &Arc<Secrets>,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
     shutdown: &CancellationToken,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let store = EmbeddedStore::open(&config.store.path, clock.now()).await?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let directory = &config.store.path;
+    let store: Arc<dyn Store> = match &config.store.backend {
+        Backend::Embedded => Arc::new(EmbeddedStore::open(directory, clock.now()).await?),
+        Backend::Redis(config) => {
+            Arc::new(RedisStore::open(config, directory, secrets, clock).await?)
+        }
+    };
     let watching = health::watch(Arc::clone(&store), Arc::clone(metrics));
     let ended = shutdown.clone();
     tokio::spawn(async move { ended.run_until_cancelled(watching).await });
@@ -193,3 +200,10 @@ pub enum StoreError {
 }
 
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
+fn failed(what: &'static str, source: impl Into<BoxedError>) -> StoreError {
+    StoreError::Failed {
+        what,
+        source: source.into(),
+    }
+}

@@ -19,6 +19,9 @@ pub trait Factory {
 
 pub const CREATED: UnixSeconds = UnixSeconds(1_800_000_000);
 
+/// How many factories the suite makes.
+pub const PARTS: usize = 6;
+
 /// Runs the whole suite; each part on a factory of its own.
 pub async fn run<F: Factory>(new_factory: impl Fn() -> F) {
     decisions_survive_and_change_in_one_step(&new_factory()).await;
@@ -121,7 +124,7 @@ async fn a_store_that_works_says_so(factory: &impl Factory) {
     assert_eq!(store.health().await.fault, None);
 }
 
-fn decision(id: u64, cidr: &str) -> Decision {
+pub fn decision(id: u64, cidr: &str) -> Decision {
     Decision {
         id: DecisionId(id),
         cidr: cidr.parse().unwrap(),

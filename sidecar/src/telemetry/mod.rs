@@ -4,10 +4,12 @@
 mod docs_test;
 pub mod log;
 pub mod metrics;
+mod sparing;
 
 use std::error::Error;
 
 pub use metrics::Metrics;
+pub use sparing::Sparing;
 
 /// An error with all its causes in one line, for the log.
 pub fn chain(error: &dyn Error) -> String {

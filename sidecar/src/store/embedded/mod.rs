@@ -21,7 +21,9 @@ use reputation::manifest::SnapshotVersion;
 use reputation::mode::ModeOverride;
 use reputation::{Decision, UnixSeconds};
 
-use super::{DecisionChange, Store, StoreError, StoreHealth, StoreKind, StoredVerdict, VerdictKey};
+use super::{
+    DecisionChange, Store, StoreError, StoreHealth, StoreKind, StoredVerdict, VerdictKey, failed,
+};
 use crate::clock::Day;
 use crate::telemetry::chain;
 use file::DatabaseFile;
@@ -319,16 +321,6 @@ async fn flush_regularly(shared: Weak<Shared>) {
         if let Ok(Err(error)) = flushed.await {
             tracing::error!(error = chain(&error), "verdicts were not written");
         }
-    }
-}
-
-fn failed(
-    what: &'static str,
-    source: impl std::error::Error + Send + Sync + 'static,
-) -> StoreError {
-    StoreError::Failed {
-        what,
-        source: Box::new(source),
     }
 }
 

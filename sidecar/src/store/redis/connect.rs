@@ -1,0 +1,199 @@
+//! One connection to Redis: the socket, TLS, the password as the secret has it now, and the protocol's
+//! third version, in which Redis speaks up by itself when a sibling changed something.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo};
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::bounded::Bounded;
+use super::fault::{Caller, Fault};
+use crate::config::store::{RedisConfig, RedisServer, Tls};
+use crate::secrets::{SecretError, Secrets};
+
+/// Where to connect, and as whom.
+pub struct Endpoint {
+    config: RedisConfig,
+    secrets: Arc<Secrets>,
+    pub caller: Caller,
+}
+
+/// Ends when the last handle is dropped.
+pub struct Connection {
+    pub commands: MultiplexedConnection,
+    /// Whom it reached; a socket file has no address.
+    pub peer: Option<IpAddr>,
+    /// Whether it was let in by a password.
+    pub by_password: bool,
+    _driver: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("it cannot be reached")]
+    Unreachable(#[source] std::io::Error),
+    #[error("the certificate authorities in {path} (store.ca) cannot be read: {why}")]
+    Authorities { path: PathBuf, why: String },
+    #[error("the system has no certificate authorities: name a file with some in store.ca")]
+    NoAuthorities,
+    #[error("{0} is no name that a certificate can have")]
+    Name(String),
+    #[error("no TLS, or its certificate is not good")]
+    Tls(#[source] std::io::Error),
+    #[error("TLS cannot be set up")]
+    TlsSetup(#[from] tokio_rustls::rustls::Error),
+    #[error(transparent)]
+    Refused(#[from] Fault),
+}
+
+/// A server far away needs several round trips until it can be asked.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(2);
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Endpoint {
+    pub fn new(config: RedisConfig, secrets: Arc<Secrets>) -> Self {
+        let caller = Caller {
+            user: config
+                .username
+                .clone()
+                .unwrap_or_else(|| "default".to_owned()),
+            namespace: config.namespace.clone(),
+        };
+        Self {
+            config,
+            secrets,
+            caller,
+        }
+    }
+
+    /// Connects; what Redis says by itself goes to `pushes`.
+    pub async fn open(
+        &self,
+        pushes: UnboundedSender<PushInfo>,
+    ) -> Result<Connection, ConnectError> {
+        let patience = self.config.timeout.saturating_mul(4).max(SHORTEST_PATIENCE);
+        let opening = tokio::time::timeout(patience, self.open_patiently(pushes));
+        let opened = opening.await;
+        opened.map_err(|_elapsed| Fault::TimedOut(patience))?
+    }
+
+    async fn open_patiently(
+        &self,
+        pushes: UnboundedSender<PushInfo>,
+    ) -> Result<Connection, ConnectError> {
+        let password = self.config.password.as_ref();
+        let password = password.map(|name| self.secrets.get(name)).transpose()?;
+        let (stream, peer) = self.stream().await?;
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_connection_timeout(None)
+            .set_push_sender(pushes);
+        let info = self.info(password.as_ref());
+        let opened = MultiplexedConnection::new_with_config(&info, Bounded::new(stream), config);
+        let (commands, driver) = opened
+            .await
+            .map_err(|error| Fault::of_library(&error, &self.caller))?;
+        Ok(Connection {
+            commands,
+            peer,
+            by_password: password.is_some(),
+            _driver: AbortOnDropHandle::new(tokio::spawn(driver)),
+        })
+    }
+
+    fn info(&self, password: Option<&SecretString>) -> RedisConnectionInfo {
+        let mut info = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_db(self.config.database.into())
+            .set_skip_set_lib_name();
+        if let Some(username) = &self.config.username {
+            info = info.set_username(username);
+        }
+        if let Some(password) = password {
+            info = info.set_password(password.expose_secret());
+        }
+        info
+    }
+
+    async fn stream(&self) -> Result<(Box<dyn Stream>, Option<IpAddr>), ConnectError> {
+        let (host, port, tls) = match &self.config.server {
+            RedisServer::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                return Ok((Box::new(stream.map_err(ConnectError::Unreachable)?), None));
+            }
+            RedisServer::Tcp { host, port, tls } => (host, *port, tls),
+        };
+        let stream = TcpStream::connect((host.as_str(), port)).await;
+        let stream = stream.map_err(ConnectError::Unreachable)?;
+        stream
+            .set_nodelay(true)
+            .map_err(ConnectError::Unreachable)?;
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+        let Some(tls) = tls else {
+            return Ok((Box::new(stream), peer));
+        };
+        let name = ServerName::try_from(host.clone());
+        let name = name.map_err(|_| ConnectError::Name(host.clone()))?;
+        let stream = connector(tls)?.connect(name, stream).await;
+        Ok((Box::new(stream.map_err(ConnectError::Tls)?), peer))
+    }
+}
+
+/// The authorities are read each time, so that a replaced file takes effect.
+fn connector(tls: &Tls) -> Result<TlsConnector, ConnectError> {
+    let authorities = match &tls.ca {
+        Some(path) => authorities_in(path)?,
+        None => authorities_of_the_system()?,
+    };
+    let provider = Arc::new(crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(authorities)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn authorities_in(path: &Path) -> Result<RootCertStore, ConnectError> {
+    let unusable = |why: String| ConnectError::Authorities {
+        path: path.to_owned(),
+        why,
+    };
+    let mut authorities = RootCertStore::empty();
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+    for certificate in found {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        let added = authorities.add(certificate);
+        added.map_err(|error| unusable(error.to_string()))?;
+    }
+    if authorities.is_empty() {
+        return Err(unusable("there are none in it".to_owned()));
+    }
+    Ok(authorities)
+}
+
+fn authorities_of_the_system() -> Result<RootCertStore, ConnectError> {
+    let mut authorities = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (_added, _ignored) = authorities.add_parsable_certificates(found.certs);
+    if authorities.is_empty() {
+        return Err(ConnectError::NoAuthorities);
+    }
+    Ok(authorities)
+}

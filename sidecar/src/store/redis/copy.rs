@@ -1,0 +1,260 @@
+//! What is known of the store, in memory and on this machine's disk: it serves while Redis is away,
+//! also after a restart, and gives back to a Redis that lost everything.
+//!
+//! Two files, each replaced in one step: the version with each snapshot, the words (decisions and modes)
+//! a moment after they change.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reputation::manifest::SnapshotVersion;
+use reputation::mode::ModeOverride;
+use reputation::{Decision, UnixSeconds};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::store::DecisionChange;
+use crate::telemetry::chain;
+
+pub struct Copy {
+    directory: PathBuf,
+    /// Of which store this is a copy.
+    place: String,
+    known: Mutex<Known>,
+    /// The words on disk are not those in memory.
+    changed: Notify,
+    /// One writer at a time, so that the newest is written last.
+    writing: Mutex<()>,
+}
+
+struct Known {
+    version: SnapshotVersion,
+    words: Arc<Words>,
+    unsaved: bool,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Words {
+    decisions: Vec<Decision>,
+    modes: Vec<ModeOverride>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Placed<T> {
+    place: String,
+    #[serde(flatten)]
+    content: T,
+}
+
+const VERSION_FILE: &str = "redis-version.json";
+const WORDS_FILE: &str = "redis-words.json";
+const OWNER_ONLY: u32 = 0o700;
+/// Before any real epoch, which is a time: a store that was never seen supersedes nothing.
+const NOTHING: SnapshotVersion = SnapshotVersion {
+    epoch: 1,
+    version: 0,
+};
+/// How far ahead of our clock a copy's epoch may be, in seconds.
+const SKEW: u64 = 2 * 86_400;
+
+impl Copy {
+    /// Reads the copy of the store at `place`, if there is one in `directory`, which is created. Blocks.
+    pub fn open(directory: &Path, place: String, now: UnixSeconds) -> io::Result<Self> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(OWNER_ONLY).create(directory)?;
+        let version = read::<SnapshotVersion>(&directory.join(VERSION_FILE), &place);
+        let version = version.filter(|it| it.epoch <= u64::from(now.0).saturating_add(SKEW));
+        let words = read::<Words>(&directory.join(WORDS_FILE), &place);
+        Ok(Self {
+            directory: directory.to_owned(),
+            place,
+            known: Mutex::new(Known {
+                version: version.unwrap_or(NOTHING),
+                words: Arc::new(words.unwrap_or_default()),
+                unsaved: false,
+            }),
+            changed: Notify::new(),
+            writing: Mutex::new(()),
+        })
+    }
+
+    /// The highest version that is known here.
+    pub fn version(&self) -> SnapshotVersion {
+        self.known().version
+    }
+
+    pub fn decisions(&self) -> Vec<Decision> {
+        self.known().words.decisions.clone()
+    }
+
+    pub fn modes(&self) -> Vec<ModeOverride> {
+        self.known().words.modes.clone()
+    }
+
+    /// Somebody handed out `version`.
+    pub fn note_version(&self, version: SnapshotVersion) {
+        let mut known = self.known();
+        known.version = known.version.max(version);
+    }
+
+    /// Counts on by itself: Redis cannot.
+    pub fn next_version(&self) -> SnapshotVersion {
+        let mut known = self.known();
+        known.version.version = known.version.version.saturating_add(1);
+        known.version
+    }
+
+    pub fn set_decisions(&self, decisions: Vec<Decision>) {
+        self.change(|words| words.decisions = decisions);
+    }
+
+    pub fn change_decisions(&self, change: DecisionChange) {
+        self.change(|words| {
+            let replaced = |old: &Decision| {
+                change.delete.contains(&old.id) || change.put.iter().any(|new| new.id == old.id)
+            };
+            words.decisions.retain(|old| !replaced(old));
+            words.decisions.extend(change.put.iter().cloned());
+        });
+    }
+
+    pub fn set_modes(&self, modes: Vec<ModeOverride>) {
+        self.change(|words| words.modes = modes);
+    }
+
+    /// Writes the version. Blocks. A disk that fails costs no more than the next degraded start.
+    pub fn save_version(&self) {
+        let _one = self.writing();
+        let version = self.version();
+        self.save(VERSION_FILE, version);
+    }
+
+    /// Resolves when there are words to be written.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Writes the words if they changed. Blocks.
+    pub fn save_words(&self) {
+        let _one = self.writing();
+        let words = {
+            let mut known = self.known();
+            if !std::mem::take(&mut known.unsaved) {
+                return;
+            }
+            Arc::clone(&known.words)
+        };
+        self.save(WORDS_FILE, words.as_ref());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Words)) {
+        let mut known = self.known();
+        change(Arc::make_mut(&mut known.words));
+        known.unsaved = true;
+        drop(known);
+        self.changed.notify_one();
+    }
+
+    fn save(&self, name: &str, content: impl Serialize) {
+        let path = self.directory.join(name);
+        let fresh = path.with_extension("new");
+        let place = self.place.clone();
+        let write = || -> io::Result<()> {
+            let mut file = io::BufWriter::new(File::create(&fresh)?);
+            serde_json::to_writer(&mut file, &Placed { place, content })?;
+            file.flush()?;
+            file.get_ref().sync_data()?;
+            fs::rename(&fresh, &path)
+        };
+        if let Err(error) = write() {
+            let (path, error) = (path.display(), chain(&error));
+            tracing::warn!(%path, error, "the copy of what is in Redis is not written");
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A copy that cannot be read, or that is of another store, is none.
+fn read<T: DeserializeOwned>(path: &Path, place: &str) -> Option<T> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            let (path, error) = (path.display(), chain(&error));
+            tracing::warn!(%path, error, "the copy of what is in Redis cannot be read");
+            return None;
+        }
+    };
+    match serde_json::from_slice::<Placed<T>>(&bytes) {
+        Ok(read) => (read.place == place).then_some(read.content),
+        Err(error) => {
+            let (path, error) = (path.display(), chain(&error));
+            tracing::warn!(%path, error, "the copy of what is in Redis is damaged");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reputation::DecisionId;
+
+    use crate::store::suite::{CREATED, decision};
+
+    #[test]
+    fn a_copy_is_read_again_at_its_place_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |place: &str| Copy::open(directory.path(), place.to_owned(), CREATED).unwrap();
+        let copy = open("here");
+        assert_eq!(copy.version(), NOTHING);
+        let version = SnapshotVersion {
+            epoch: 7,
+            version: 3,
+        };
+        copy.note_version(version);
+        copy.set_decisions(vec![
+            decision(1, "203.0.113.0/24"),
+            decision(2, "2001:db8::/48"),
+        ]);
+        copy.change_decisions(DecisionChange {
+            put: vec![decision(3, "192.0.2.1")],
+            delete: vec![DecisionId(1)],
+        });
+        copy.save_version();
+        copy.save_words();
+        let again = open("here");
+        assert_eq!(
+            (again.version(), again.decisions()),
+            (version, copy.decisions())
+        );
+        assert_eq!(again.next_version().version, 4);
+        assert_eq!(open("elsewhere").version(), NOTHING);
+        assert!(open("elsewhere").decisions().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_copy_or_one_from_the_far_future_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        write(
+            VERSION_FILE,
+            r#"{"place":"here","epoch":9999999999,"version":1}"#,
+        );
+        write(WORDS_FILE, r#"{"place":"here","decisions":[{}]}"#);
+        let copy = Copy::open(directory.path(), "here".to_owned(), CREATED).unwrap();
+        assert_eq!(copy.version(), NOTHING);
+        assert!(copy.decisions().is_empty());
+    }
+}

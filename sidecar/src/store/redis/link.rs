@@ -1,0 +1,218 @@
+//! The way to Redis, as everybody in here uses it: one connection for all, or the reason why there is
+//! none. After the first command that is not answered in time nobody waits again: the way is closed
+//! until whoever keeps it (`keeper`) has seen an answer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use tokio::sync::Notify;
+
+use super::connect::Connection;
+use super::fault::{Caller, Fault};
+
+pub struct Link {
+    /// For messages; without secrets.
+    place: String,
+    caller: Caller,
+    timeout: Duration,
+    state: Mutex<State>,
+    /// The state was changed by somebody else than the keeper.
+    doubted: Notify,
+}
+
+/// How the connection is that the keeper attends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Good,
+    /// Not in use, but it may answer yet.
+    Doubtful,
+    Lost,
+}
+
+enum State {
+    Up(Arc<Connection>),
+    /// It did not answer once.
+    Doubtful(String),
+    Down(String),
+}
+
+impl Link {
+    pub fn new(place: String, caller: Caller, timeout: Duration) -> Self {
+        Self {
+            place,
+            caller,
+            timeout,
+            state: Mutex::new(State::Down("it has not been reached yet".to_owned())),
+            doubted: Notify::new(),
+        }
+    }
+
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Why it cannot be used now, if it cannot.
+    pub fn fault(&self) -> Option<String> {
+        match &*self.state() {
+            State::Up(_) => None,
+            State::Doubtful(why) | State::Down(why) => Some(why.clone()),
+        }
+    }
+
+    /// One command.
+    pub async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Fault> {
+        let connection = self.connection()?;
+        self.ask_on(&connection, command).await
+    }
+
+    /// One command on a connection that need not be in use yet.
+    pub async fn ask_on<T: FromRedisValue>(
+        &self,
+        connection: &Arc<Connection>,
+        command: Cmd,
+    ) -> Result<T, Fault> {
+        self.ask_within(self.timeout, connection, command).await
+    }
+
+    /// One command that may take longer than others.
+    pub async fn ask_within<T: FromRedisValue>(
+        &self,
+        limit: Duration,
+        connection: &Arc<Connection>,
+        command: Cmd,
+    ) -> Result<T, Fault> {
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(command);
+        let answers = self.exchange(connection, &pipeline, limit).await?;
+        let answer = answers.into_iter().next().unwrap_or(Value::Nil);
+        self.understand(connection, answer)
+    }
+
+    /// Several commands in one round trip; each answer is taken apart by [`Self::understand`].
+    pub async fn ask_all(
+        &self,
+        commands: &Pipeline,
+        limit: Duration,
+    ) -> Result<Answers<'_>, Fault> {
+        let connection = self.connection()?;
+        let limit = limit.min(self.timeout);
+        let answers = self.exchange(&connection, commands, limit).await?;
+        Ok(Answers {
+            link: self,
+            connection,
+            answers: answers.into_iter(),
+        })
+    }
+
+    fn connection(&self) -> Result<Arc<Connection>, Fault> {
+        match &*self.state() {
+            State::Up(connection) => Ok(Arc::clone(connection)),
+            State::Doubtful(why) | State::Down(why) => Err(Fault::Away {
+                place: self.place.clone(),
+                why: why.clone(),
+            }),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        connection: &Arc<Connection>,
+        commands: &Pipeline,
+        limit: Duration,
+    ) -> Result<Vec<Value>, Fault> {
+        let mut shared = connection.commands.clone();
+        let exchange = shared.send_packed_commands(commands, 0, commands.len());
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(Ok(answers)) => Ok(answers),
+            Ok(Err(error)) => {
+                let fault = Fault::of_library(&error, &self.caller);
+                Err(self.note(connection, fault))
+            }
+            Err(_elapsed) => Err(self.note(connection, Fault::TimedOut(limit))),
+        }
+    }
+
+    fn understand<T: FromRedisValue>(
+        &self,
+        connection: &Arc<Connection>,
+        answer: Value,
+    ) -> Result<T, Fault> {
+        if let Value::ServerError(error) = &answer {
+            let fault = Fault::of_server(error, &self.caller);
+            return Err(self.note(connection, fault));
+        }
+        redis::from_redis_value(answer)
+            .map_err(|_| Fault::NoRedis("its answer does not fit the question".to_owned()))
+            .map_err(|fault| self.note(connection, fault))
+    }
+
+    /// Draws the conclusion for those who come next.
+    fn note(&self, connection: &Arc<Connection>, fault: Fault) -> Fault {
+        let ends = fault.ends_connection();
+        if !ends && !matches!(fault, Fault::TimedOut(_)) {
+            return fault;
+        }
+        let mut state = self.state();
+        if matches!(&*state, State::Up(now) if Arc::ptr_eq(now, connection)) {
+            let why = fault.to_string();
+            *state = if ends {
+                State::Down(why)
+            } else {
+                State::Doubtful(why)
+            };
+            self.doubted.notify_one();
+        }
+        fault
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For the keeper alone.
+impl Link {
+    pub fn open(&self, connection: Arc<Connection>) {
+        *self.state() = State::Up(connection);
+    }
+
+    pub fn close(&self, why: String) {
+        *self.state() = State::Down(why);
+    }
+
+    /// Resolves when somebody found the connection wanting.
+    pub async fn doubted(&self) {
+        self.doubted.notified().await;
+    }
+
+    pub fn standing(&self, connection: &Arc<Connection>) -> Standing {
+        match &*self.state() {
+            State::Up(now) if Arc::ptr_eq(now, connection) => Standing::Good,
+            State::Doubtful(_) => Standing::Doubtful,
+            State::Up(_) | State::Down(_) => Standing::Lost,
+        }
+    }
+
+    /// Asks for what is announced on `channel`.
+    pub async fn listen(&self, connection: &Connection, channel: &str) -> Result<(), Fault> {
+        let mut commands = connection.commands.clone();
+        let listening = tokio::time::timeout(self.timeout, commands.subscribe(channel));
+        let listening = listening.await.map_err(|_| Fault::TimedOut(self.timeout))?;
+        listening.map_err(|error| Fault::of_library(&error, &self.caller))
+    }
+}
+
+/// The answers to several commands, in their order.
+pub struct Answers<'l> {
+    link: &'l Link,
+    connection: Arc<Connection>,
+    answers: std::vec::IntoIter<Value>,
+}
+
+impl Answers<'_> {
+    pub fn next<T: FromRedisValue>(&mut self) -> Result<T, Fault> {
+        let answer = self.answers.next().unwrap_or(Value::Nil);
+        self.link.understand(&self.connection, answer)
+    }
+}

@@ -1,0 +1,173 @@
+//! Reading decisions and modes whole, as they stood at one moment. What cannot be read leaves in force
+//! what was read before.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use redis::Value;
+use reputation::mode::ModeOverride;
+use reputation::{Decision, DecisionId};
+
+use super::codec::{self, LONGEST_MODES};
+use super::connect::Connection;
+use super::fault::Fault;
+use super::{Shared, Words};
+use crate::store::DecisionChange;
+use crate::telemetry::chain;
+
+/// Decisions per round trip.
+const PAGE: usize = 500;
+/// How often to begin again when decisions change while they are read.
+const TRIES: u32 = 3;
+
+impl Shared {
+    pub(super) async fn decisions(&self) -> Vec<Decision> {
+        let read = self.read_decisions().await;
+        let was_unread = self.note_read(Words::Decisions, read.as_ref().err());
+        match read {
+            Ok(read) if read.is_empty() && was_unread => self.give_back().await,
+            Ok(read) => {
+                self.copy.set_decisions(read.clone());
+                read
+            }
+            Err(_) => self.copy.decisions(),
+        }
+    }
+
+    pub(super) async fn modes(&self) -> Vec<ModeOverride> {
+        let read = self.read_modes().await;
+        self.note_read(Words::Modes, read.as_ref().err());
+        match read {
+            Ok(modes) => {
+                self.copy.set_modes(modes.clone());
+                modes
+            }
+            Err(_) => self.copy.modes(),
+        }
+    }
+
+    /// Whether something could not be read although Redis answered.
+    pub(super) fn is_unread(&self) -> bool {
+        !self.noted().unread.is_empty()
+    }
+
+    /// What was foreign was cleared away, and with it the decisions that it had replaced.
+    async fn give_back(&self) -> Vec<Decision> {
+        let known = self.copy.decisions();
+        let change = DecisionChange {
+            put: known.clone(),
+            delete: Vec::new(),
+        };
+        if !known.is_empty()
+            && let Err(fault) = self.change_decisions(change).await
+        {
+            let fault = chain(&fault);
+            tracing::error!(fault, "decisions are in force here alone: Redis lost them");
+        }
+        known
+    }
+
+    /// The ids are read in one step, and what an id stands for never changes; so only decisions that
+    /// are not known yet are asked for, and whatever changes meanwhile, the result was true once. It
+    /// begins again if one is deleted before it is read: a ban that is replaced must not be lifted by it.
+    async fn read_decisions(&self) -> Result<Vec<Decision>, Fault> {
+        let known = self.copy.decisions().into_iter();
+        let mut known: HashMap<_, _> = known.map(|known| (known.id, known)).collect();
+        for _ in 0..TRIES {
+            let ids = self.read_ids().await?;
+            let new = ids.iter().filter(|id| !known.contains_key(id));
+            let new: Vec<_> = new.copied().collect();
+            let mut vanished = false;
+            for page in new.chunks(PAGE) {
+                vanished |= self.read_page(page, &mut known).await?;
+            }
+            if !vanished {
+                return Ok(ids.iter().filter_map(|id| known.remove(id)).collect());
+            }
+        }
+        let mut all = HashMap::new();
+        self.read_page(&[], &mut all).await?;
+        Ok(all.into_values().collect())
+    }
+
+    async fn read_ids(&self) -> Result<Vec<DecisionId>, Fault> {
+        let name = self.scripts.keys().decisions();
+        let mut command = redis::cmd("HKEYS");
+        command.arg(&name);
+        let fields: Result<Vec<Vec<u8>>, _> = self.link.ask(command).await;
+        let fields = fields.map_err(|fault| at(fault, name))?;
+        let ids = fields.iter().filter_map(|field| codec::read_id(field));
+        let ids: Vec<_> = ids.collect();
+        if ids.len() < fields.len() {
+            self.tell_foreign("a field among the decisions");
+        }
+        Ok(ids)
+    }
+
+    /// Adds these decisions, or all there are; tells whether one was gone.
+    async fn read_page(
+        &self,
+        ids: &[DecisionId],
+        known: &mut HashMap<DecisionId, Decision>,
+    ) -> Result<bool, Fault> {
+        let values: Vec<(Vec<u8>, Value)> = self.link.ask(self.scripts.read(ids)).await?;
+        let mut vanished = false;
+        for (name, value) in values {
+            let decision = match value {
+                Value::BulkString(json) => {
+                    codec::read_id(&name).and_then(|id| codec::read_decision(id, &json))
+                }
+                Value::Int(0) => {
+                    vanished = true;
+                    continue;
+                }
+                _ => None,
+            };
+            match decision {
+                Some(decision) => drop(known.insert(decision.id, decision)),
+                None => self.tell_foreign("a decision"),
+            }
+        }
+        Ok(vanished)
+    }
+
+    async fn read_modes(&self) -> Result<Vec<ModeOverride>, Fault> {
+        let name = self.scripts.keys().modes();
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(&name).arg(0).arg(LONGEST_MODES);
+        let read = self.link.ask::<Vec<u8>>(command).await;
+        let json = read.map_err(|fault| at(fault, name.clone()))?;
+        codec::read_modes(&json).ok_or(Fault::Foreign(name))
+    }
+
+    /// How many changes there were, or whatever stands there instead: it is only ever compared.
+    pub(super) async fn changes(&self, connection: &Arc<Connection>) -> Result<Vec<u8>, Fault> {
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(self.scripts.keys().changes()).arg(0).arg(20);
+        match self.link.ask_on(connection, command).await {
+            Err(Fault::Foreign(_)) => Ok(Vec::new()),
+            answer => answer,
+        }
+    }
+
+    /// Notes whether `words` could be read; tells whether they could not be before.
+    fn note_read(&self, words: Words, fault: Option<&Fault>) -> bool {
+        let mut noted = self.noted();
+        match fault {
+            None => noted.unread.remove(&words).is_some(),
+            // That the way is closed is told elsewhere, and says nothing of what stands there.
+            Some(Fault::Away { .. } | Fault::TimedOut(_) | Fault::Broken(_)) => {
+                noted.unread.contains_key(&words)
+            }
+            Some(fault) => noted.unread.insert(words, chain(fault)).is_some(),
+        }
+    }
+}
+
+/// Names the key that is foreign.
+fn at(fault: Fault, name: String) -> Fault {
+    match fault {
+        Fault::Foreign(_) => Fault::Foreign(name),
+        other => other,
+    }
+}

@@ -1,0 +1,215 @@
+//! Redis away, silent, full, read-only, emptied.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
+
+use super::server::{PATIENCE, Server, open, until};
+use crate::clock::Day;
+use crate::config::store::RedisServer;
+use crate::store::suite::{CREATED, decision, key, verdict};
+use crate::store::{Concern, Store};
+use crate::telemetry::chain;
+
+#[tokio::test]
+async fn without_redis_the_copy_serves_and_versions_go_on_above_it() {
+    let (mut server, directory) = (
+        Server::start("--appendonly yes").await,
+        tempfile::tempdir().unwrap(),
+    );
+    let ban = decision(1, "203.0.113.7");
+    let store = server.open(directory.path()).await;
+    store.put_decision(&ban).await.unwrap();
+    let before = store.next_version().await.unwrap();
+    store.flush().await.unwrap();
+    drop(store);
+    server.kill();
+
+    let store = server.open(directory.path()).await;
+    assert_eq!(store.decisions().await.unwrap(), std::slice::from_ref(&ban));
+    let meanwhile = store.next_version().await.unwrap();
+    assert!(meanwhile > before && meanwhile.epoch == before.epoch);
+    let refused = store.put_decision(&decision(2, "203.0.113.8")).await;
+    let refused = chain(&refused.unwrap_err());
+    assert!(refused.contains("cannot be used now"), "{refused}");
+    store.add_quota("p", Day(5)).await.unwrap_err();
+
+    server.restart().await;
+    until("it finds Redis again", async || {
+        store.health().await.fault.is_none()
+    })
+    .await;
+    tokio::time::timeout(PATIENCE, store.changed())
+        .await
+        .unwrap();
+    assert_eq!(store.decisions().await.unwrap(), [ban]);
+    let after = store.next_version().await.unwrap();
+    assert!(
+        after > meanwhile && after.epoch == before.epoch,
+        "{meanwhile}, then {after}"
+    );
+    store
+        .put_decision(&decision(2, "203.0.113.8"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn without_redis_and_without_a_copy_any_real_epoch_is_higher() {
+    let (mut server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
+    server.kill();
+    let store = server.open(directory.path()).await;
+    assert!(store.decisions().await.unwrap().is_empty());
+    let version = store.next_version().await.unwrap();
+    assert_eq!((version.epoch, version.version), (1, 1));
+    server.restart().await;
+    until("it finds Redis", async || {
+        store.health().await.fault.is_none()
+    })
+    .await;
+    assert_eq!(
+        store.next_version().await.unwrap().epoch,
+        u64::from(CREATED.0)
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_gets_it_back() {
+    let (mut server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
+    let store = server.open(directory.path()).await;
+    let ban = decision(1, "203.0.113.7");
+    store.put_decision(&ban).await.unwrap();
+    for _ in 0..3 {
+        store.add_quota("p", Day(5)).await.unwrap();
+    }
+    let before = store.next_version().await.unwrap();
+    server.restart().await;
+    until("it finds Redis again", async || {
+        store.health().await.fault.is_none()
+    })
+    .await;
+    let held: u32 = server.command(&["HLEN", "portcullis:decisions"]).await;
+    assert_eq!(held, 1);
+    assert_eq!(store.decisions().await.unwrap(), [ban]);
+    assert_eq!(store.add_quota("p", Day(5)).await.unwrap(), 4);
+    assert!(store.next_version().await.unwrap() > before);
+}
+
+#[tokio::test]
+async fn a_silent_redis_is_waited_for_once() {
+    let (server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
+    let mut config = server.config();
+    config.timeout = Duration::from_millis(250);
+    let store = open(&config, directory.path()).await;
+    let ours = [key("abuseipdb", "203.0.113.7")];
+    store
+        .put_verdict(ours[0].clone(), verdict(7, 100))
+        .await
+        .unwrap();
+    server.signal(Signal::STOP);
+    let begun = Instant::now();
+    for _ in 0..1000 {
+        store.verdicts(&ours).await.unwrap_err();
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(
+        store
+            .health()
+            .await
+            .fault
+            .unwrap()
+            .contains("did not answer")
+    );
+    server.signal(Signal::CONT);
+    until("it answers again", async || {
+        store.verdicts(&ours).await.is_ok()
+    })
+    .await;
+    assert_eq!(
+        store.verdicts(&ours).await.unwrap(),
+        [Some(verdict(7, 100))]
+    );
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_writes_with_a_reason_and_is_read_on() {
+    let (server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
+    let store = server.open(directory.path()).await;
+    let ban = decision(1, "203.0.113.7");
+    store.put_decision(&ban).await.unwrap();
+    server
+        .command::<()>(&["CONFIG", "SET", "maxmemory", "1"])
+        .await;
+    let refused = chain(
+        &store
+            .put_decision(&decision(2, "203.0.113.8"))
+            .await
+            .unwrap_err(),
+    );
+    assert!(refused.contains("Redis is full"), "{refused}");
+    store.add_quota("p", Day(5)).await.unwrap_err();
+    assert_eq!(store.decisions().await.unwrap(), std::slice::from_ref(&ban));
+    let before = store.latest().await.unwrap();
+    let numbered = store.next_version().await.unwrap();
+    assert!(numbered > before);
+    until("it is told", async || {
+        store.health().await.concerns.contains(&Concern::Full)
+    })
+    .await;
+    // To take a ban back needs no memory.
+    store.delete_decision(ban.id).await.unwrap();
+    assert!(store.decisions().await.unwrap().is_empty());
+
+    server
+        .command::<()>(&["CONFIG", "SET", "maxmemory", "0"])
+        .await;
+    store
+        .put_decision(&decision(2, "203.0.113.8"))
+        .await
+        .unwrap();
+    assert!(store.next_version().await.unwrap() > numbered);
+    until("it is told", async || {
+        !store.health().await.concerns.contains(&Concern::Full)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_rubbish_or_without_end_is_refused() {
+    for (rubbish, endless) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], false),
+        (b"\0\x01\x02\xff\xfe", false),
+        (b"*1000000000\r\n", false),
+        (b"+OK\r\n+OK\r\n+OK\r\n", false),
+        (b":1\r\n", true),
+        (&[b'x'; 4096], true),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let serving = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    while stream.write_all(rubbish).await.is_ok() && endless {}
+                    tokio::time::sleep(PATIENCE).await;
+                });
+            }
+        });
+        let server = Server::start("").await;
+        let mut config = server.config();
+        config.server = RedisServer::Unix(path);
+        let store = open(&config, directory.path()).await;
+        assert!(store.health().await.fault.is_some(), "{rubbish:?}");
+        store
+            .put_decision(&decision(1, "203.0.113.7"))
+            .await
+            .unwrap_err();
+        assert_eq!(store.next_version().await.unwrap().epoch, 1);
+        serving.abort();
+    }
+}
