@@ -60,7 +60,7 @@ enum Task {
         #[arg(last = true)]
         only: Vec<String>,
     },
-    /// Measure what the plugin costs, against baselines in the same run.
+    /// Measure what we cost, against baselines in the same run.
     Bench {
         /// Fewer and shorter rounds.
         #[arg(long)]
@@ -128,7 +128,18 @@ impl Task {
             Self::Bench { redis: true, .. } => bench::redis::run(&workspace),
             Self::Bench {
                 quick, feed, envoy, ..
-            } => bench::run(&workspace, &bench::Options { quick, feed, envoy }),
+            } => {
+                let length = match quick {
+                    true => bench::Length::Quick,
+                    false => bench::Length::Full,
+                };
+                let options = bench::Options {
+                    length,
+                    feed,
+                    envoy,
+                };
+                bench::run(&workspace, &options)
+            }
             Self::Envoy { version } => {
                 let binary = envoy::ensure(&workspace, &version)?;
                 say::line(binary.display());

@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{run, say};
 
-/// Builds the command `portcullis`, quickly rather than fast: where it is not measured, that is enough. Returns where
-/// it lies.
+/// Builds the command `portcullis`, quickly rather than fast: enough where it is not measured. Returns
+/// where it lies.
 pub fn build(workspace: &Workspace) -> Result<PathBuf, Error> {
     say::step("building the sidecar");
     run::run(&mut cargo(workspace))?;

@@ -1,40 +1,19 @@
-//! Load by wrk, pinned to one core, and what it cost the Envoy that took it.
+//! Load by wrk, pinned to one core, and what it cost whoever took it.
 
 use std::process::Command;
-use std::time::Duration;
 
 use kit::Envoy;
 
+use super::contest::{Cost, SLICE};
 use super::stage::CLIENT;
 use crate::error::Error;
 use crate::run;
 
-/// Envoy has the first core, wrk the second.
-pub const ENVOY_CORE: &str = "0";
-const WRK_CORE: &str = "1";
+/// What is measured has the first core, what loads it and what answers to it the second.
+pub const MEASURED_CORE: &str = "0";
+pub const LOAD_CORE: &str = "1";
 
 pub struct Wrk;
-
-/// What a load cost.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Cost {
-    nanos: u64,
-    requests: u32,
-}
-
-impl Cost {
-    /// Nanoseconds of CPU time.
-    pub fn per_request(self) -> f64 {
-        as_f64(self.nanos) / f64::from(self.requests)
-    }
-}
-
-impl std::ops::AddAssign for Cost {
-    fn add_assign(&mut self, more: Self) {
-        self.nanos += more.nanos;
-        self.requests += more.requests;
-    }
-}
 
 impl Wrk {
     /// Makes sure that wrk and taskset are there.
@@ -53,29 +32,38 @@ impl Wrk {
         Ok(Self)
     }
 
-    /// Loads Envoy for a while.
-    pub fn cost(&self, envoy: &Envoy, length: Duration) -> Result<Cost, Error> {
+    /// CPU time of Envoy under requests of one client.
+    pub fn envoy(&self, envoy: &Envoy) -> Result<Cost, Error> {
         let before = envoy.cpu_nanos();
+        let client = format!("x-forwarded-for: {CLIENT}");
+        let requests = self.load(&format!("http://{}/", envoy.edge()), &["-H", &client])?;
+        let nanos = envoy.cpu_nanos().saturating_sub(before);
+        Ok(Cost { nanos, requests })
+    }
+
+    /// Time on the clock under as many requests as the server can take.
+    pub fn throughput(&self, url: &str) -> Result<Cost, Error> {
+        let requests = self.load(url, &[])?;
+        let nanos = u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX);
+        Ok(Cost { nanos, requests })
+    }
+
+    /// Loads `url` for a slice; returns how many requests were answered, all of them well.
+    fn load(&self, url: &str, more: &[&str]) -> Result<u32, Error> {
         let mut command = Command::new("taskset");
         command
-            .args(["-c", WRK_CORE, "wrk", "-t1", "-c32"])
-            .arg(format!("-d{}s", length.as_secs()))
-            .args(["-H", &format!("x-forwarded-for: {CLIENT}")])
-            .arg(format!("http://{}/", envoy.edge()));
+            .args(["-c", LOAD_CORE, "wrk", "-t1", "-c32"])
+            .arg(format!("-d{}s", SLICE.as_secs()))
+            .args(more)
+            .arg(url);
         let output = run::capture(&mut command)?;
-        let spent = envoy.cpu_nanos().saturating_sub(before);
         let text = String::from_utf8_lossy(&output.stdout);
         if text.contains("Non-2xx") || text.contains("Socket errors") {
             return Err(Error::Said(format!(
                 "not every request was answered well:\n{text}"
             )));
         }
-        let requests = requests(&text)
-            .ok_or_else(|| Error::Said(format!("wrk said nothing of use:\n{text}")))?;
-        Ok(Cost {
-            nanos: spent,
-            requests,
-        })
+        requests(&text).ok_or_else(|| Error::Said(format!("wrk said nothing of use:\n{text}")))
     }
 }
 
@@ -87,12 +75,6 @@ fn requests(text: &str) -> Option<u32> {
         .parse()
         .ok()
         .filter(|&count| count > 0)
-}
-
-/// A run lasts seconds, which are far from the limit of exact whole numbers in a float.
-#[expect(clippy::cast_precision_loss, reason = "under 2^53")]
-fn as_f64(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use kit::abuseipdb::{AbuseIpDb, KEY};
 use kit::{Redis, Sidecar};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::report;
+use super::report::Report;
 use super::statistics::Median;
 use crate::error::Error;
 use crate::workspace::Workspace;
@@ -62,7 +62,7 @@ async fn measure(workspace: &Workspace, server: &Path, portcullis: &Path) -> Res
         return Err(Error::Said(message));
     }
     let rounds: Vec<_> = printed.lines().filter_map(Round::read).collect();
-    tell(workspace, &rounds, bytes)
+    report(&rounds, bytes).finish(workspace)
 }
 
 /// Runs the sidecar's benchmark; returns what it printed.
@@ -90,35 +90,25 @@ impl Round {
     }
 }
 
-fn tell(workspace: &Workspace, rounds: &[Round], bytes: f64) -> Result<(), Error> {
+fn report(rounds: &[Round], bytes: f64) -> Report {
     let over = |figure: fn(&Round) -> f64| Median::of(rounds.iter().map(figure).collect());
-    let (store, get) = (over(|round| round.store), over(|round| round.get));
-    let (answer, bare) = (over(|round| round.sidecar), over(|round| round.bare));
-    let known = over(|round| round.store / round.get);
-    let http = over(|round| round.sidecar / round.bare);
-    say::line(format_args!(
-        "
-A known key from Redis, open loop at 2,000 a second: 99th percentile, median of {} rounds [95 % interval]
-
-  bare GET                                  {get:.0} µs
-  verdict through the sidecar's store       {store:.0} µs
-  bare hyper server with one GET            {bare:.0} µs
-  the sidecar's answer over HTTP            {answer:.0} µs
-
-  redis_known_over_get                      {known:.2}
-  redis_answer_over_bare                    {http:.2}
-  redis_bytes_per_verdict                   {bytes:.1}",
-        rounds.len()
-    ));
-    let part = json!({
-        "ratios": {"redis_known_over_get": known.value, "redis_answer_over_bare": http.value},
-        "intervals": {
-            "redis_known_over_get": [known.low, known.high],
-            "redis_answer_over_bare": [http.low, http.high],
-        },
-        "redis_bytes_per_verdict": bytes,
-    });
-    report::add(workspace, part)
+    let mut report = Report::default();
+    report.micros("redis_get_p99", over(|round| round.get));
+    report.micros("redis_known_p99", over(|round| round.store));
+    report.micros("redis_bare_server_p99", over(|round| round.bare));
+    report.micros("redis_answer_p99", over(|round| round.sidecar));
+    report.bytes("redis_bytes_per_verdict", bytes);
+    report.ratio(
+        "redis_known_over_get",
+        over(|round| round.store / round.get),
+        "a verdict through the sidecar's store, over a bare GET: p99, open loop at 2,000 a second",
+    );
+    report.ratio(
+        "redis_answer_over_bare",
+        over(|round| round.sidecar / round.bare),
+        "the sidecar's answer over HTTP, over a bare hyper server with one GET: p99, as above",
+    );
+    report
 }
 
 /// A Redis of a machine is far from the limit of exact whole numbers in a float.

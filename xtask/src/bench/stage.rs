@@ -1,85 +1,184 @@
-//! The three Envoys that are compared, all from the shipped configuration and side by side: without a
-//! plugin, with the stock no-op, with ours and everything it talks to.
+//! What is compared, started side by side: six Envoys that all have the shipped configuration, and two
+//! servers that answer about an address.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use kit::abuseipdb::{AbuseIpDb, KEY};
 use kit::config::{EdgeConfig, insert};
-use kit::{Envoy, KitError, Sidecar, eventually_async};
-use serde_json::json;
+use kit::sidecar::SidecarBuilder;
+use kit::{Envoy, KitError, Request, Sidecar, eventually_async};
+use serde_json::{Value, json};
 
-use super::load::ENVOY_CORE;
+use super::bare::BareServer;
+use super::lists;
+use super::load::{LOAD_CORE, MEASURED_CORE};
 use crate::demo::list::List;
 use crate::error::Error;
-use crate::say;
 use crate::workspace::Workspace;
+use crate::{run, say};
 
 /// A public address that no list holds and that the provider has nothing against.
 pub const CLIENT: &str = "9.9.9.9";
-const LIMIT: Duration = Duration::from_secs(60);
+/// In this order [`Edges::all`] has them.
+pub const EDGES: [&str; 6] = [
+    "none",
+    "no-op",
+    "ext_authz",
+    "ours",
+    "ours 10 k",
+    "ours 5 M",
+];
+
+const DEFAULT_ENTRIES: u32 = 120_000;
+const SMALL: u32 = 10_000;
+const LARGE: u32 = 5_000_000;
+const LIMIT: Duration = Duration::from_secs(120);
+const DIRECTORY: &str = "bench";
 
 pub struct Parts {
     pub wasm: PathBuf,
     pub noop: PathBuf,
+    pub bare: PathBuf,
     pub portcullis: PathBuf,
     pub envoy: PathBuf,
 }
 
-pub struct Stage {
-    envoys: [Envoy; 3],
-    _sidecar: Sidecar,
+/// The Envoys, and what they talk to.
+pub struct Edges {
+    envoys: [Envoy; 6],
+    _sidecars: [Sidecar; 3],
+    _provider: AbuseIpDb,
+    _authorisation: BareServer,
+}
+
+/// The sidecar, which knows [`CLIENT`], and a bare server.
+pub struct Servers {
+    sidecar: Sidecar,
+    bare: BareServer,
     _provider: AbuseIpDb,
 }
 
-impl Stage {
+impl Edges {
     pub async fn set(
         workspace: &Workspace,
         parts: &Parts,
         feed: Option<&Path>,
     ) -> Result<Self, Error> {
-        let folder = workspace.built("bench");
-        std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
-        let path = match feed {
-            Some(path) => path.to_path_buf(),
-            None => make_list(&folder)?,
+        let folder = folder(workspace)?;
+        let chosen = match feed {
+            Some(path) => vec![path.to_path_buf()],
+            None => lists::make(&folder, DEFAULT_ENTRIES)?,
         };
-        let list = List::read(&path)?;
-        say::step(format_args!("loading {} entries", list.len()));
         let provider = AbuseIpDb::start().await?;
-        let sidecar = Sidecar::builder_in(&folder)?
-            .binary(&parts.portcullis)
-            .toml(&list.toml("loaded"))
-            .toml(&provider.toml())
-            .env("ABUSEIPDB_KEY", KEY);
-        let sidecar = sidecar.start().await?;
-        say::step("starting three Envoys");
-        let (mut none, mut noop, mut ours) = (base()?, base()?, base()?);
-        remove_plugin(&mut none)?;
+        let authorisation = BareServer::start(&parts.bare, &folder).await?;
+        pin(authorisation.process_id(), LOAD_CORE)?;
+        let (mut none, mut noop, mut authz) = (base()?, base()?, base()?);
+        replace_plugin(&mut none, None)?;
         noop.set_wasm(&parts.noop)?;
-        ours.set_wasm(&parts.wasm)?;
-        ours.set_sidecar(&sidecar.addresses())?;
+        ask(&mut authz, &authorisation)?;
         let none = start(none, parts, &folder).await?;
         let noop = start(noop, parts, &folder).await?;
-        let ours = start(ours, parts, &folder).await?;
-        until_loaded(&ours, &list).await?;
+        let authz = start(authz, parts, &folder).await?;
         if noop.stat("wasm.envoy.wasm.runtime.v8.active").await == 0 {
             return Err(Error::Said(
                 "the stock no-op filter is not running".to_owned(),
             ));
         }
+        let (ours, loaded) = loaded(parts, &folder, &provider, &chosen).await?;
+        let small = lists::make(&folder, SMALL)?;
+        let (small, few) = self::loaded(parts, &folder, &provider, &small).await?;
+        let large = lists::make(&folder, LARGE)?;
+        let (large, many) = self::loaded(parts, &folder, &provider, &large).await?;
         Ok(Self {
-            envoys: [none, noop, ours],
-            _sidecar: sidecar,
+            envoys: [none, noop, authz, ours, small, large],
+            _sidecars: [loaded, few, many],
             _provider: provider,
+            _authorisation: authorisation,
         })
     }
 
-    /// Without a plugin, with the no-op, with ours.
-    pub fn all(&self) -> &[Envoy; 3] {
+    pub fn all(&self) -> &[Envoy; 6] {
         &self.envoys
     }
+}
+
+impl Servers {
+    pub async fn set(workspace: &Workspace, parts: &Parts) -> Result<Self, Error> {
+        let folder = folder(workspace)?;
+        let provider = AbuseIpDb::start().await?;
+        let bare = BareServer::start(&parts.bare, &folder).await?;
+        let sidecar = sidecar(parts, &folder, &provider)?.start().await?;
+        let mut servers = Self {
+            sidecar,
+            bare,
+            _provider: provider,
+        };
+        let known = eventually_async(LIMIT, || async {
+            let request = Request::get(&path(1000));
+            let asked = request.send(servers.sidecar.edge()).await;
+            asked.is_ok_and(|answer| {
+                let verdict: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+                verdict.get("provisional") == Some(&json!(false))
+            })
+        });
+        if !known.await {
+            return Err(Error::Said(format!("the sidecar never knew {CLIENT}")));
+        }
+        let ours = servers.sidecar.process_id().unwrap_or_default();
+        for process in [servers.bare.process_id(), ours] {
+            pin(process, MEASURED_CORE)?;
+        }
+        Ok(servers)
+    }
+
+    /// The bare server's, then the sidecar's.
+    pub fn urls(&self) -> [String; 2] {
+        let addresses = [self.bare.address(), self.sidecar.edge()];
+        addresses.map(|address| format!("http://{address}{}", path(0)))
+    }
+}
+
+fn path(wait_ms: u32) -> String {
+    format!("/v1/verdict/{CLIENT}?wait_ms={wait_ms}")
+}
+
+fn folder(workspace: &Workspace) -> Result<PathBuf, Error> {
+    let folder = workspace.built(DIRECTORY);
+    std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
+    Ok(folder)
+}
+
+/// Our plugin with these lists in force, and its sidecar.
+async fn loaded(
+    parts: &Parts,
+    folder: &Path,
+    provider: &AbuseIpDb,
+    paths: &[PathBuf],
+) -> Result<(Envoy, Sidecar), Error> {
+    let lists: Result<Vec<_>, _> = paths.iter().map(|path| List::read(path)).collect();
+    let lists = lists?;
+    let entries: usize = lists.iter().map(List::len).sum();
+    say::step(format_args!("loading {entries} entries"));
+    let mut sidecar = sidecar(parts, folder, provider)?;
+    for (number, list) in lists.iter().enumerate() {
+        sidecar = sidecar.toml(&list.toml(&format!("loaded-{number}")));
+    }
+    let sidecar = sidecar.start().await?;
+    let mut config = base()?;
+    config.set_wasm(&parts.wasm)?;
+    config.set_sidecar(&sidecar.addresses())?;
+    let envoy = start(config, parts, folder).await?;
+    for list in &lists {
+        until_loaded(&envoy, list).await?;
+    }
+    Ok((envoy, sidecar))
+}
+
+fn sidecar(parts: &Parts, folder: &Path, provider: &AbuseIpDb) -> Result<SidecarBuilder, KitError> {
+    let builder = Sidecar::builder_in(folder)?.binary(&parts.portcullis);
+    Ok(builder.toml(&provider.toml()).env("ABUSEIPDB_KEY", KEY))
 }
 
 /// The shipped configuration, enforcing, behind one trusted proxy, so that the load can come from a
@@ -116,13 +215,44 @@ pub fn answer_directly(config: &mut EdgeConfig) -> Result<(), KitError> {
     Ok(())
 }
 
-fn remove_plugin(config: &mut EdgeConfig) -> Result<(), KitError> {
-    if let Some(filters) = config
-        .hcm()?
-        .get_mut("http_filters")
-        .and_then(|f| f.as_array_mut())
-    {
-        filters.retain(|filter| filter.get("name") != Some(&json!("portcullis")));
+/// Envoy's own filter for what a decision outside costs, in the place of the plugin.
+fn ask(config: &mut EdgeConfig, server: &BareServer) -> Result<(), KitError> {
+    let (address, cluster) = (server.address(), "authorisation");
+    let filter = json!({
+        "name": "envoy.filters.http.ext_authz",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+            "transport_api_version": "V3",
+            "http_service": {
+                "server_uri": {"uri": format!("http://{address}"), "cluster": cluster, "timeout": "1s"},
+            },
+        },
+    });
+    replace_plugin(config, Some(filter))?;
+    let endpoint = json!({"address": {"socket_address": {
+        "address": address.ip().to_string(), "port_value": address.port(),
+    }}});
+    let cluster = json!({
+        "name": cluster,
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": cluster,
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+        },
+    });
+    if let Some(clusters) = config.at("/static_resources/clusters")?.as_array_mut() {
+        clusters.push(cluster);
+    }
+    Ok(())
+}
+
+fn replace_plugin(config: &mut EdgeConfig, by: Option<Value>) -> Result<(), KitError> {
+    let filters = config.hcm()?.get_mut("http_filters");
+    if let Some(filters) = filters.and_then(Value::as_array_mut) {
+        let is_ours = |filter: &Value| filter.get("name") == Some(&json!("portcullis"));
+        if let Some(at) = filters.iter().position(is_ours) {
+            filters.splice(at..=at, by);
+        }
     }
     Ok(())
 }
@@ -130,7 +260,7 @@ fn remove_plugin(config: &mut EdgeConfig) -> Result<(), KitError> {
 async fn start(config: EdgeConfig, parts: &Parts, folder: &Path) -> Result<Envoy, KitError> {
     let builder = Envoy::with(config, &parts.envoy);
     builder
-        .behind(&["taskset", "-c", ENVOY_CORE])
+        .behind(&["taskset", "-c", MEASURED_CORE])
         .start_in(folder)
         .await
 }
@@ -150,15 +280,8 @@ async fn until_loaded(envoy: &Envoy, list: &List) -> Result<(), Error> {
     )))
 }
 
-/// 120,000 addresses of the range that is reserved for benchmarks.
-fn make_list(folder: &Path) -> Result<PathBuf, Error> {
-    let path = folder.join("list.txt");
-    let mut text = String::new();
-    for number in 0..120_000_u32 {
-        let address = std::net::Ipv4Addr::from(0xc612_0000 + number);
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{address}");
-    }
-    std::fs::write(&path, text).map_err(Error::file("cannot write", &path))?;
-    Ok(path)
+/// Binds all threads of a process to one core.
+fn pin(process: u32, core: &str) -> Result<(), Error> {
+    let process = process.to_string();
+    run::capture(Command::new("taskset").args(["-a", "-c", "-p", core, &process])).map(drop)
 }
