@@ -7,10 +7,10 @@ use kit::{Request, eventually_async};
 use serde_json::json;
 
 use super::{
-    BURST, CLEAN, CLIENT, ask_as, counted, edge, edge_with, has_no_limit_headers, refilled,
-    refusal, spend, spend_as,
+    BURST, CLEAN, CLIENT, ask_as, counted, edge, edge_with, finds_it_empty, has_no_limit_headers,
+    refilled, refusal, spend, spend_as,
 };
-use crate::common::{Edge, LIMIT, header_names, sidecar_that_blocks};
+use crate::common::{Edge, LIMIT, between, header_names, sidecar_that_blocks};
 
 #[tokio::test]
 async fn a_throttled_client_has_sixty_requests_at_once_and_then_one_a_second() {
@@ -160,6 +160,32 @@ async fn the_mark_is_ours_alone_whatever_a_client_sends_and_stays_at_the_edge() 
     let throttled = std::iter::repeat_n(forged(CLIENT, "0"), 100);
     let spent = spend(&mut connection, throttled).await;
     assert!(spent.passed <= BURST + spent.refilled, "{spent:?}");
+}
+
+#[tokio::test]
+async fn a_change_of_the_plugins_file_fills_no_bucket_and_monitor_frees_at_once() {
+    let edge = edge().await;
+    let begun = Instant::now();
+    spend_as(&edge.envoy, CLIENT, 100).await;
+    let harmless = json!({"hold_ms": 11});
+    edge.envoy.push_plugin(harmless).await.unwrap();
+    assert!(finds_it_empty(&edge.envoy, CLIENT, begun).await);
+    let monitor = json!({"mode": "monitor"});
+    edge.envoy.push_plugin(monitor).await.unwrap();
+    assert_eq!(spend_as(&edge.envoy, CLIENT, 100).await.passed, 100);
+}
+
+#[tokio::test]
+async fn each_proxy_has_buckets_of_its_own() {
+    let edge = edge().await;
+    let throttle = json!({"actions": {"suspicious": "throttle"}});
+    let other = between(&edge.upstream, &edge.sidecar.addresses());
+    let other = other.plugin(throttle).unwrap().start().await.unwrap();
+    assert!(other.until_snapshot(LIMIT).await.unwrap());
+    for envoy in [&edge.envoy, &other] {
+        let spent = spend_as(envoy, CLIENT, 100).await;
+        assert!(spent.is_limited_to(BURST), "{spent:?}");
+    }
 }
 
 #[tokio::test]
