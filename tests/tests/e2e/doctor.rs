@@ -3,10 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use kit::abuseipdb::{AbuseIpDb, KEY};
 use kit::config::EdgeConfig;
 use kit::envoy::EnvoyBuilder;
+use kit::serve::Answer;
 use kit::sidecar::SidecarBuilder;
-use kit::{Envoy, Request, Sidecar, eventually_async};
+use kit::{Envoy, Request, Sidecar, eventually_async, parts};
 use serde_json::{Value, json};
 
 use crate::common::{Edge, LIMIT};
@@ -185,7 +187,11 @@ async fn a_configuration_that_is_faulty_waits_or_is_dangerous_turns_its_check() 
     let metrics = edge.sidecar.metrics().to_string();
     std::fs::write(&file, good.replace(&metrics, "127.0.0.1:1")).unwrap();
     turns(&edge, "sidecar.config").await;
-    std::fs::write(&file, good.replace("[guard]", "[guard]\npermit_special = true")).unwrap();
+    std::fs::write(
+        &file,
+        good.replace("[guard]", "[guard]\npermit_special = true"),
+    )
+    .unwrap();
     turns(&edge, "sidecar.guard").await;
     std::fs::write(&file, &good).unwrap();
     let well = eventually_async(LIMIT, || async { doctor(&edge).await.exit == Some(0) });
@@ -232,11 +238,18 @@ async fn a_list_that_is_held_refused_or_empty_turns_its_check() {
 }
 
 #[tokio::test]
-async fn an_empty_list_and_metrics_that_nobody_fetches_are_noticed() {
-    let sidecar = sidecar("# nothing yet\n").guard("permit_special = true");
+async fn an_expired_secret_an_empty_list_and_metrics_that_nobody_fetches_are_noticed() {
+    let old = "[secret.old]\nfrom = \"env\"\nname = \"OLD\"\nexpires = \"2020-01-01\"";
+    let sidecar = sidecar("# nothing yet\n").toml(old).env("OLD", "value");
+    let sidecar = sidecar.guard("permit_special = true");
     let edge = Edge::start(sidecar).await;
     let page = doctor(&edge).await;
-    let expected = ["sidecar.guard", "sidecar.scraped", "feeds.empty"];
+    let expected = [
+        "secrets.expiry",
+        "sidecar.guard",
+        "sidecar.scraped",
+        "feeds.empty",
+    ];
     assert_eq!(page.short(), expected, "{}", page.why());
 }
 
@@ -252,6 +265,83 @@ async fn whoever_cannot_be_reached_is_told_of_and_nothing_else() {
     );
     edge.sidecar.kill();
     turns(&edge, "sidecar.reachable").await;
+}
+
+#[tokio::test]
+async fn a_provider_that_refuses_the_key_or_the_call_turns_its_check() {
+    let limited = Answer::json(&json!({})).with_status(429);
+    for (key, failure, check) in [
+        ("wrong", None, "providers.key"),
+        (KEY, Some(limited), "providers.quota"),
+    ] {
+        let abuseipdb = AbuseIpDb::start().await.unwrap();
+        abuseipdb.fail_with(failure);
+        let sidecar = sidecar(LISTED).toml(&abuseipdb.toml());
+        let edge = Edge::start(sidecar.env("ABUSEIPDB_KEY", key)).await;
+        edge.sidecar.metric("portcullis_feed_entries", &[]).await;
+        is_healthy(&edge).await;
+        requests(&edge.envoy, PUBLIC, 1).await;
+        turns(&edge, check).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_that_strangers_are_missed_for_is_told_of_at_the_proxy_too() {
+    let abuseipdb = AbuseIpDb::start().await.unwrap();
+    let sidecar = sidecar(LISTED).toml(&abuseipdb.toml());
+    let mut edge = Edge::start(sidecar.env("ABUSEIPDB_KEY", KEY)).await;
+    edge.sidecar.kill();
+    let strangers = async {
+        for stranger in 0x0808_0000_u32.. {
+            let stranger = std::net::Ipv4Addr::from(stranger).to_string();
+            requests(&edge.envoy, &stranger, 1).await;
+        }
+    };
+    tokio::select! {
+        () = strangers => {}
+        () = turns_with(&edge, &[], &["sidecar.reachable", "envoy.failures"]) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_died_turns_its_check() {
+    let trap = parts::wasm_trap().unwrap();
+    let trapping = |envoy: EnvoyBuilder| {
+        let envoy = envoy.plugin(json!({"trap": "request_headers"})).unwrap();
+        envoy.change(|config| config.set_wasm(&trap)).unwrap()
+    };
+    let edge = healthy_with(trapping).await;
+    is_healthy(&edge).await;
+    let deadly = Request::get("/")
+        .from_client(PUBLIC)
+        .header("x-trap", "now");
+    edge.envoy.send(&deadly).await.unwrap();
+    requests(&edge.envoy, PUBLIC, 10).await;
+    turns(&edge, "envoy.traps").await;
+}
+
+#[tokio::test]
+async fn people_get_a_page_with_what_to_do_and_several_proxies_are_told_apart() {
+    let edge = healthy().await;
+    let (stats, admin) = (edge.envoy.stats_address(), edge.envoy.admin());
+    let urls = [stats, edge.envoy.edge(), admin].map(|address| format!("http://{address}"));
+    let [stats, canary, admin] = urls.each_ref().map(String::as_str);
+    let arguments = [
+        "doctor", "--stats", stats, "--stats", NOBODY, "--edge", canary,
+    ];
+    let arguments = [&arguments[..], &["--envoy-admin", admin]].concat();
+    let output = edge.sidecar.cli(&arguments).await.unwrap();
+    let page = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{page}");
+    for part in [
+        "  attention stats               http://127.0.0.1:1: nobody answers",
+        "                                -> is Envoy running",
+        &format!("  ok        vms                 {stats}: 3 VMs alive for 2 workers"),
+        "\n1 of 59 checks fall short; ",
+    ] {
+        assert!(page.contains(part), "{part} is not in:\n{page}");
+    }
+    assert!(!page.contains('\u{1b}'), "{page}");
 }
 
 #[tokio::test]
