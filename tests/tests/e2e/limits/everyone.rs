@@ -81,7 +81,7 @@ async fn a_flood_from_many_addresses_refuses_nobody_else() {
     })
     .await;
     for host in 1..=200 {
-        spend_as(&edge.envoy, &format!("192.0.2.{host}"), 8).await;
+        spend_as(&edge.envoy, &format!("198.18.0.{host}"), 8).await;
     }
     assert!(counted(&edge.envoy, "everyone", "enforced").await >= 200 * 2);
     assert_eq!(spend_as(&edge.envoy, CLEAN, FIGURE).await.passed, FIGURE);
