@@ -4,6 +4,7 @@
 //! hard one it counts no more. That a provider had no word is kept in memory too, for a short while.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::sync::Cache;
 use reputation::{Cidr, ClientAddress, UnixSeconds};
@@ -12,13 +13,15 @@ use super::chance::spread_seconds;
 use super::providers::{Asked, Gate};
 use crate::store::{KEPT_PAST_EXPIRY, Store, StoredVerdict, VerdictKey};
 use crate::telemetry::metrics::{CacheLayer, CacheResult};
-use crate::telemetry::{Metrics, chain};
+use crate::telemetry::{Metrics, Sparing, chain};
 
 /// How long an answer is fresh, and how long beyond that it serves, in seconds.
 const FRESH_FOR: u32 = 24 * 3600;
 pub const STALE_FOR: u32 = KEPT_PAST_EXPIRY;
 /// How many keys are kept in memory.
 const KEYS: u64 = 200_000;
+/// How often it is logged that the store fails: every look-up would find it again.
+const WARN_PAUSE: Duration = Duration::from_secs(60);
 /// Under how many bits of an IPv6 address one answer counts for all.
 const V6_KEY: u8 = 64;
 
@@ -43,6 +46,8 @@ pub struct Answers {
     memory: Cache<Key, ByProvider>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
+    unread: Sparing,
+    unwritten: Sparing,
 }
 
 impl Key {
@@ -113,6 +118,8 @@ impl Answers {
             memory: Cache::new(KEYS),
             store,
             metrics,
+            unread: Sparing::once_in(WARN_PAUSE),
+            unwritten: Sparing::once_in(WARN_PAUSE),
         }
     }
 
@@ -192,7 +199,9 @@ impl Answers {
         let said = match self.store.verdicts(&keys).await {
             Ok(said) => said,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "the store gives no answers");
+                if self.unread.is_due() {
+                    tracing::warn!(error = chain(&error), "the store gives no answers");
+                }
                 return ByProvider::default();
             }
         };
@@ -204,7 +213,9 @@ impl Answers {
 
     async fn write(&self, key: Key, provider: &str, said: StoredVerdict) {
         let written = self.store.put_verdict(store_key(key, provider), said);
-        if let Err(error) = written.await {
+        if let Err(error) = written.await
+            && self.unwritten.is_due()
+        {
             tracing::warn!(provider, error = chain(&error), "an answer is not kept");
         }
     }

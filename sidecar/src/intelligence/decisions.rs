@@ -18,7 +18,7 @@ use super::strangers::is_deceptive;
 use crate::clock::Clock;
 use crate::snapshot::{Changed, Publisher};
 use crate::store::{DecisionChange, Store, StoreError};
-use crate::telemetry::{Metrics, chain};
+use crate::telemetry::{Metrics, Sparing, chain};
 
 /// Wider bans need `force`, and so do wider allows: they switch protection off.
 const WIDEST_V4: u8 = 16;
@@ -27,6 +27,8 @@ const WIDEST_V6: u8 = 32;
 const LONGEST_TEXT: usize = 200;
 /// How often lapsed decisions are cleared away. They stop counting by themselves.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often it is logged that they cannot be.
+const WARN_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 pub struct NewDecision {
@@ -172,13 +174,28 @@ impl Decisions {
         all
     }
 
+    /// Reads what the store has now, where others may have written; tells whether it differs.
+    pub async fn read_again(&self) -> Result<bool, StoreError> {
+        let _one = self.changing.lock().await;
+        let read = self.store.decisions().await?.into_iter();
+        let read: DecisionMap = read.map(|read| (read.id, Arc::new(read))).collect();
+        let differs = read != *self.sources.decisions();
+        if differs {
+            self.put_in_force(read);
+        }
+        Ok(differs)
+    }
+
     /// Clears away what has lapsed, for as long as it is polled.
     pub async fn sweep(&self) {
+        let warning = Sparing::once_in(WARN_PAUSE);
         let mut ticks = tokio::time::interval(SWEEP);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = self.clear_lapsed().await {
+            if let Err(error) = self.clear_lapsed().await
+                && warning.is_due()
+            {
                 tracing::warn!(
                     error = chain(&error),
                     "lapsed decisions are not cleared away"
@@ -274,11 +291,14 @@ impl Decisions {
         for decision in change.put {
             decisions.insert(decision.id, Arc::new(decision));
         }
-        self.sources.set_decisions(decisions);
-        let decisions = self.sources.decisions();
+        self.put_in_force(decisions);
+        Ok(())
+    }
+
+    fn put_in_force(&self, decisions: DecisionMap) {
         self.metrics
             .set_decisions(decisions.values().map(Arc::as_ref));
-        Ok(())
+        self.sources.set_decisions(decisions);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What to do when a proxy holds a newer snapshot than ours: another sidecar fed it, or our own past
-//! before the store was lost. A higher epoch makes proxies take ours again.
+//! before the store was lost. If that sidecar shares the store, what it published is numbered there, and
+//! ours goes beyond it with the next change. Otherwise a higher epoch makes proxies take ours again.
 //!
 //! Anybody who reaches the edge port can claim to hold anything. So a claim counts only if its epoch,
 //! a creation time, is one that a clock could show, and it is followed only every few seconds: each
@@ -14,7 +15,7 @@ use reputation::manifest::SnapshotVersion;
 use crate::clock::Clock;
 use crate::snapshot::{Changed, Publisher};
 use crate::store::Store;
-use crate::telemetry::chain;
+use crate::telemetry::{Sparing, chain};
 
 /// How far two clocks may be apart, in seconds.
 const SKEW: u64 = 86_400;
@@ -24,6 +25,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// How often an impossible claim is logged.
 const WARN_PAUSE: Duration = Duration::from_secs(60);
+/// How often the store is asked what others were handed out.
+pub(super) const ASK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What becomes of a proxy's claim to hold something newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +42,13 @@ pub struct Epochs {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     pace: Mutex<Pace>,
+    warning: Sparing,
+    asking: Sparing,
 }
 
 #[derive(Default)]
 struct Pace {
     raised: Option<(Instant, Duration)>,
-    warned: Option<Instant>,
 }
 
 impl Epochs {
@@ -54,6 +58,8 @@ impl Epochs {
             store,
             clock,
             pace: Mutex::default(),
+            warning: Sparing::once_in(WARN_PAUSE),
+            asking: Sparing::once_in(ASK_PAUSE),
         }
     }
 
@@ -67,12 +73,15 @@ impl Epochs {
             return Claim::Believed;
         }
         let Some(epoch) = epoch_beyond(seen, self.clock.now()) else {
-            if self.pace().may_warn(Instant::now()) {
+            if self.warning.is_due() {
                 tracing::warn!(%seen, ours = %ours.manifest.version, "a proxy claims a snapshot \
                     from the future: it is offered ours");
             }
             return Claim::Impossible;
         };
+        if !self.asking.is_due() || self.is_siblings(seen).await {
+            return Claim::Believed;
+        }
         let may_raise = self.pace().may_raise(Instant::now());
         if may_raise {
             let epochs = Arc::clone(self);
@@ -80,6 +89,13 @@ impl Epochs {
             let _ended = tokio::spawn(async move { epochs.open(epoch, seen).await }).await;
         }
         Claim::Believed
+    }
+
+    /// Whether somebody who shares our store was handed out `seen`. If that is in an epoch above ours,
+    /// `siblings` has us follow.
+    async fn is_siblings(&self, seen: SnapshotVersion) -> bool {
+        let latest = self.store.latest().await;
+        latest.is_ok_and(|latest| latest >= seen)
     }
 
     async fn open(&self, epoch: u64, seen: SnapshotVersion) {
@@ -101,14 +117,6 @@ impl Epochs {
 }
 
 impl Pace {
-    fn may_warn(&mut self, now: Instant) -> bool {
-        let due = self.warned.is_none_or(|at| now - at >= WARN_PAUSE);
-        if due {
-            self.warned = Some(now);
-        }
-        due
-    }
-
     fn may_raise(&mut self, now: Instant) -> bool {
         let pause = match self.raised {
             Some((at, pause)) if now - at < pause => return false,

@@ -17,6 +17,7 @@ pub mod providers;
 mod recent;
 mod retry_after;
 pub mod setup;
+mod siblings;
 pub mod sources;
 mod strangers;
 mod take_over;
@@ -60,6 +61,7 @@ use feeds::{Keeper, Needs};
 use lookup::Lookup;
 use modes::Modes;
 use recent::RecentlyClean;
+use siblings::Siblings;
 use sources::Sources;
 use undisturbed::undisturbed;
 
@@ -252,6 +254,16 @@ impl Intelligence {
         let (decisions, ended) = (Arc::clone(&self.decisions), shutdown.clone());
         tokio::spawn(async move {
             ended.run_until_cancelled(decisions.sweep()).await;
+        });
+        let siblings = Siblings {
+            decisions: Arc::clone(&self.decisions),
+            modes: Arc::clone(&self.modes),
+            store: Arc::clone(&self.store),
+            publisher: self.publisher.clone(),
+        };
+        let ended = shutdown.clone();
+        tokio::spawn(async move {
+            ended.run_until_cancelled(siblings.follow()).await;
         });
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         let ended = shutdown.clone();

@@ -98,6 +98,17 @@ impl Modes {
         Ok(self.replace(modes).await?)
     }
 
+    /// Reads what the store has now, where others may have written; tells whether it differs.
+    pub async fn read_again(&self) -> Result<bool, StoreError> {
+        let _one = self.changing.lock().await;
+        let read = self.store.modes().await?;
+        let differs = read != *self.sources.modes();
+        if differs {
+            self.sources.set_modes(read);
+        }
+        Ok(differs)
+    }
+
     async fn replace(&self, modes: Vec<ModeOverride>) -> Result<(), StoreError> {
         self.store.put_modes(&modes).await?;
         self.sources.set_modes(modes);

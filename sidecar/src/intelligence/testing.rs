@@ -21,6 +21,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, Feed, FeedFormat, FeedRole, FeedSource};
 use crate::http::HttpClient;
 use crate::store::embedded::EmbeddedStore;
+use crate::store::redis::tests::server::{Server, open_at};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -72,11 +73,28 @@ impl Harness {
     }
 
     async fn start_in(directory: TempDir, clock: Arc<ManualClock>, toml: &str) -> Self {
+        let store = Arc::new(open(directory.path(), clock.now()).await);
+        Self::start_on(store, directory, clock, toml).await
+    }
+
+    /// Starts on Redis, where others may be.
+    pub async fn start_beside(redis: &Server) -> Self {
+        let (directory, clock) = (Self::prepare(&[]), Arc::new(ManualClock::at(START)));
+        let shown = Arc::clone(&clock) as Arc<dyn Clock>;
+        let store = Arc::new(open_at(&redis.config(), directory.path(), shown).await);
+        Self::start_on(store, directory, clock, "").await
+    }
+
+    async fn start_on(
+        store: Arc<dyn Store>,
+        directory: TempDir,
+        clock: Arc<ManualClock>,
+        toml: &str,
+    ) -> Self {
         let config = Config::parse(&complete(directory.path(), toml), std::iter::empty());
         let config = config.unwrap();
         let metrics = Arc::new(Metrics::new());
         let shutdown = CancellationToken::new();
-        let store: Arc<dyn Store> = Arc::new(open(directory.path(), clock.now()).await);
         let parts = Parts {
             store: Arc::clone(&store),
             config: Arc::new(config),

@@ -30,6 +30,8 @@ pub enum Closed {
     Quota,
     /// Its key is missing or was refused.
     Key,
+    /// The store cannot book its calls.
+    Store,
 }
 
 #[derive(Debug, Default)]
@@ -76,11 +78,6 @@ impl Availability {
         if matches!(self.closed, Some((Closed::Key | Closed::Quota, _))) {
             *self = Self::default();
         }
-    }
-
-    /// A call that was admitted was not made after all.
-    pub fn abandon(&mut self) {
-        self.probing = false;
     }
 
     pub fn learn(&mut self, outcome: &Outcome, limits: Limits, now: UnixSeconds, today: Day) {

@@ -19,10 +19,14 @@ use crate::clock::{Clock, Day};
 use crate::config;
 use crate::secrets::Secrets;
 use crate::store::{Store, StoredVerdict};
-use crate::telemetry::{Metrics, chain};
+use crate::telemetry::{Metrics, Sparing, chain};
 
 /// How long after a missing key it is looked for again, in seconds.
 const KEY_LOOK: u32 = 10;
+/// How long after a call that could not be booked none is tried, in seconds, and how often that is
+/// logged.
+const STORE_PAUSE: u32 = 2;
+const WARN_PAUSE: Duration = Duration::from_secs(60);
 /// How long an address is left alone, in seconds, after the provider failed to answer for it, and after
 /// it said that it never will.
 const FAILURE_PAUSE: u32 = 60;
@@ -53,6 +57,7 @@ struct State {
     last_key: Option<SecretString>,
     last_error: Option<String>,
     last_success: Option<UnixSeconds>,
+    unbooked: Sparing,
 }
 
 /// What came of asking.
@@ -93,6 +98,7 @@ impl Gate {
             last_key: None,
             last_error: None,
             last_success: None,
+            unbooked: Sparing::once_in(WARN_PAUSE),
         };
         Self {
             name: config.kind.name(),
@@ -235,7 +241,7 @@ impl Gate {
 
     /// Books one call for today. Without a book nobody is asked: a quota that is not counted is lost.
     async fn book(&self) -> bool {
-        let today = self.needs.clock.today();
+        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
         let booked = self.needs.store.add_quota(self.name, today).await;
         self.show_quota(today, booked.as_ref().ok().copied());
         let mut state = self.state();
@@ -247,9 +253,13 @@ impl Gate {
                 false
             }
             Err(error) => {
-                state.availability.abandon();
+                state
+                    .availability
+                    .close(Closed::Store, now.plus(STORE_PAUSE));
                 let why = chain(&error);
-                tracing::error!(provider = self.name, why, "the call cannot be booked");
+                if state.unbooked.is_due() {
+                    tracing::error!(provider = self.name, why, "the call cannot be booked");
+                }
                 state.last_error = Some(why);
                 false
             }

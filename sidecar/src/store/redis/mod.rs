@@ -19,7 +19,7 @@ mod link;
 mod reading;
 mod scripts;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::path::Path;

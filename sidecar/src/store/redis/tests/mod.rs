@@ -2,7 +2,7 @@
 
 mod foreign;
 mod outage;
-mod server;
+pub mod server;
 mod sharing;
 
 use std::sync::Arc;

@@ -135,8 +135,11 @@ impl Drop for Server {
 }
 
 pub async fn open(config: &RedisConfig, directory: &Path) -> RedisStore {
+    open_at(config, directory, Arc::new(ManualClock::at(CREATED))).await
+}
+
+pub async fn open_at(config: &RedisConfig, directory: &Path, clock: Arc<dyn Clock>) -> RedisStore {
     let secrets = Arc::new(Secrets::new(Default::default()));
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(CREATED));
     let opened = RedisStore::open(config, directory, &secrets, &clock).await;
     opened.unwrap()
 }

@@ -1,0 +1,133 @@
+//! Keeps up with other sidecars that share the store: what they decide counts here as well, and an epoch
+//! that one of them opens is everybody's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::decisions::Decisions;
+use super::modes::Modes;
+use crate::snapshot::{Changed, Publisher};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{Sparing, chain};
+
+/// How long to wait after the store could not be read.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often that is logged.
+const WARN_PAUSE: Duration = Duration::from_secs(60);
+
+pub struct Siblings {
+    pub decisions: Arc<Decisions>,
+    pub modes: Arc<Modes>,
+    pub store: Arc<dyn Store>,
+    pub publisher: Publisher,
+}
+
+impl Siblings {
+    /// Follows them for as long as it is polled.
+    pub async fn follow(self) {
+        let warning = Sparing::once_in(WARN_PAUSE);
+        loop {
+            self.store.changed().await;
+            while let Err(error) = self.catch_up().await {
+                if warning.is_due() {
+                    tracing::warn!(error = chain(&error), "others' decisions cannot be read");
+                }
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        let decided = self.decisions.read_again().await?;
+        let switched = self.modes.read_again().await?;
+        let epoch = self.store.latest().await?.epoch;
+        let ours = self.publisher.current();
+        if ours.is_some_and(|ours| ours.manifest.version.epoch < epoch) {
+            tracing::info!(epoch, "another sidecar opened an epoch: it is followed");
+            self.publisher.changed(Changed::Epoch);
+        } else if decided || switched {
+            self.publisher.changed(Changed::Words);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reputation::mode::Mode;
+    use reputation::{Action, DecisionKind};
+
+    use super::super::{Claim, NewDecision, Removal};
+    use super::*;
+    use crate::intelligence::testing::{Harness, until};
+    use crate::store::redis::tests::server::Server;
+
+    async fn both(redis: &Server) -> [Harness; 2] {
+        [
+            Harness::start_beside(redis).await,
+            Harness::start_beside(redis).await,
+        ]
+    }
+
+    fn ban(address: &str) -> NewDecision {
+        NewDecision {
+            cidr: address.parse().unwrap(),
+            kind: DecisionKind::Ban,
+            reason: "scanner".to_owned(),
+            author: "anna".to_owned(),
+            ttl: None,
+            force: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_one_decides_the_other_publishes_within_half_a_second() {
+        let redis = Server::start("").await;
+        let [one, other] = both(&redis).await;
+        other.published(|_| true).await;
+        let address = "9.9.9.9";
+        one.intelligence.add_decision(ban(address)).await.unwrap();
+        let told = tokio::time::Instant::now();
+        other
+            .published(|snapshot| other.reason(snapshot, address).is_some())
+            .await;
+        assert!(told.elapsed() < Duration::from_millis(500));
+        assert_eq!(other.verdict(address).await.action, Action::Deny);
+
+        let taken_back = Removal::Bans(address.parse().unwrap());
+        let taken_back = other.intelligence.remove_decisions(taken_back).await;
+        assert_eq!(taken_back.unwrap().removed.len(), 1);
+        one.published(|snapshot| one.reason(snapshot, address).is_none())
+            .await;
+        let modes = one.intelligence.set_mode(Mode::Monitor, None, None);
+        modes.await.unwrap();
+        until(|| other.intelligence.modes().len() == 1).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_sibling_published_is_no_reason_for_an_epoch_and_its_epoch_is_followed() {
+        let redis = Server::start("").await;
+        let [one, other] = both(&redis).await;
+        for host in 0..3 {
+            let banned = ban(&format!("203.0.113.{host}"));
+            one.intelligence.add_decision(banned).await.unwrap();
+        }
+        let version = |harness: &Harness| {
+            let published = harness.intelligence.snapshots().borrow().clone();
+            published.unwrap().manifest.version
+        };
+        let seen = version(&one);
+        assert_eq!(other.intelligence.claimed(seen).await, Claim::Believed);
+        let unchanged = one.published(|_| true).await.manifest.version.epoch;
+        assert_eq!(version(&other).epoch, unchanged);
+
+        let mut strange = seen;
+        strange.epoch += 5;
+        tokio::time::sleep(super::super::epochs::ASK_PAUSE).await;
+        assert_eq!(other.intelligence.claimed(strange).await, Claim::Believed);
+        assert!(version(&other) > strange);
+        let raised = version(&other).epoch;
+        one.published(|snapshot| snapshot.manifest.version.epoch == raised)
+            .await;
+    }
+}
