@@ -27,6 +27,7 @@ pub enum Signal {
     Kill,
     Stop,
     Continue,
+    Hangup,
 }
 
 impl Child {
@@ -85,6 +86,7 @@ impl Child {
             Signal::Kill => process::Signal::KILL,
             Signal::Stop => process::Signal::STOP,
             Signal::Continue => process::Signal::CONT,
+            Signal::Hangup => process::Signal::HUP,
         };
         // The process is a child that was not waited for, so the id is still its own.
         let id = i32::try_from(self.id())

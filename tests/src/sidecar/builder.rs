@@ -105,16 +105,12 @@ impl SidecarBuilder {
         format: &str,
         content: &str,
     ) -> Result<Self, KitError> {
-        let path = self.file(name);
-        std::fs::write(&path, content).map_err(KitError::io("cannot write a list"))?;
-        let text = format!(
-            "[[feed]]\nname = {name:?}\npath = {path:?}\nformat = {format:?}\n{role}\nrefresh = \"1s\"\n"
-        );
+        let text = list_in(self.folder.path(), name, role, format, content)?;
         Ok(self.toml(&text))
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(format!("{name}.list"))
+        file_in(self.folder.path(), name)
     }
 
     pub fn env(mut self, key: &str, value: &str) -> Self {
@@ -171,4 +167,23 @@ impl SidecarBuilder {
             self.rest,
         )
     }
+}
+
+/// Writes a feed's file; returns its section of the configuration.
+pub(super) fn list_in(
+    folder: &Path,
+    name: &str,
+    role: &str,
+    format: &str,
+    content: &str,
+) -> Result<String, KitError> {
+    let path = file_in(folder, name);
+    std::fs::write(&path, content).map_err(KitError::io("cannot write a list"))?;
+    Ok(format!(
+        "[[feed]]\nname = {name:?}\npath = {path:?}\nformat = {format:?}\n{role}\nrefresh = \"1s\"\n"
+    ))
+}
+
+fn file_in(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.list"))
 }

@@ -72,6 +72,25 @@ impl Sidecar {
         self.folder.path().join("portcullis.toml")
     }
 
+    /// The configuration's text as it is now.
+    pub fn config(&self) -> String {
+        std::fs::read_to_string(self.config_file()).unwrap_or_default()
+    }
+
+    /// Replaces the configuration file while the sidecar runs, as a careful editor does.
+    pub fn rewrite(&self, toml: &str) -> Result<(), KitError> {
+        let fresh = self.folder.path().join("portcullis.new");
+        std::fs::write(&fresh, toml)
+            .and_then(|()| std::fs::rename(&fresh, self.config_file()))
+            .map_err(KitError::io("cannot rewrite the sidecar's configuration"))
+    }
+
+    /// Writes the file of a hard source; returns its section of the configuration.
+    pub fn block_list(&self, name: &str, lines: &[&str]) -> Result<String, KitError> {
+        let content = lines.join("\n");
+        builder::list_in(self.folder.path(), name, "block = true", "plain", &content)
+    }
+
     /// The administrator's token, which the sidecar made at its first start.
     pub fn token(&self) -> String {
         let path = self.folder.path().join("store/admin.token");

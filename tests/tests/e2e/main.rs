@@ -31,6 +31,7 @@ mod precedence;
 mod provider;
 mod ready;
 mod redis;
+mod reload;
 mod reputation_api;
 mod request_id;
 mod restart;
