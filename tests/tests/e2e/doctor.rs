@@ -8,7 +8,7 @@ use kit::config::EdgeConfig;
 use kit::envoy::EnvoyBuilder;
 use kit::serve::Answer;
 use kit::sidecar::SidecarBuilder;
-use kit::{Envoy, Request, Sidecar, eventually_async, parts};
+use kit::{Envoy, Redis, Request, Sidecar, eventually_async, parts};
 use serde_json::{Value, json};
 
 use crate::common::{Edge, LIMIT};
@@ -342,6 +342,21 @@ async fn people_get_a_page_with_what_to_do_and_several_proxies_are_told_apart() 
         assert!(page.contains(part), "{part} is not in:\n{page}");
     }
     assert!(!page.contains('\u{1b}'), "{page}");
+}
+
+#[tokio::test]
+async fn a_redis_that_may_lose_decisions_and_one_that_is_gone_are_told_apart() {
+    let builder = Redis::builder().unwrap().append_only();
+    let mut redis = builder.start().await.unwrap();
+    let sidecar = sidecar(LISTED).redis(&redis.url());
+    let edge = Edge::start(sidecar).await;
+    edge.sidecar.metric("portcullis_feed_entries", &[]).await;
+    is_healthy(&edge).await;
+    let forgetful = ["CONFIG", "SET", "appendonly", "no"];
+    redis.command(&forgetful).await.unwrap();
+    turns(&edge, "store.durable").await;
+    redis.kill();
+    turns(&edge, "store.reachable").await;
 }
 
 #[tokio::test]
