@@ -5,7 +5,7 @@ mod figures;
 mod paths;
 
 use kit::abuseipdb::{AbuseIpDb, KEY};
-use kit::{Envoy, Request, Response, eventually_async};
+use kit::{Connection, Envoy, Request, Response, eventually_async};
 use serde_json::{Value, json};
 
 use crate::common::{Edge, LIMIT, sidecar_that_blocks};
@@ -97,6 +97,41 @@ async fn it_tells_what_is_known_of_an_address_and_not_from_whom() {
     assert_eq!(routes("verdict").await, 0.0);
     // Who asks about whom is nobody's business: the client's address does not reach the sidecar's log.
     assert!(!edge.sidecar.log().contains("192.0.2.2"));
+}
+
+#[tokio::test]
+async fn a_request_that_is_hidden_in_a_body_stays_a_body() {
+    let edge = Edge::start(sidecar_that_blocks(&[])).await;
+    let hidden = "GET /v1/verdict/203.0.113.9 HTTP/1.1\r\nhost: a\r\n\r\n";
+    let chunk = format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
+    let visible = |framing: &str, body: &str| {
+        format!("GET /reputation/8.8.8.8 HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n{body}")
+    };
+    let length = format!("content-length: {}", hidden.len());
+    let both = format!("{length}\r\ntransfer-encoding: chunked");
+    for (request, status) in [
+        (visible(&length, hidden), 200),
+        (visible("transfer-encoding: chunked", &chunk), 200),
+        (visible(&both, &chunk), 400),
+        (
+            visible("content-length: 3\r\ncontent-length: 40", hidden),
+            400,
+        ),
+        (visible("transfer-encoding: chunked, identity", &chunk), 501),
+    ] {
+        let mut connection = Connection::open(edge.envoy.api_address()).await.unwrap();
+        connection.write(request.as_bytes()).await.unwrap();
+        let response = connection.receive("GET").await.unwrap();
+        assert_eq!(response.status, status, "{request}");
+    }
+    let routes = async |route: &str| {
+        let label = format!("route=\"{route}\"");
+        edge.sidecar
+            .metric(ROUTES, &["listener=\"edge\"", &label])
+            .await
+    };
+    assert_eq!(routes("reputation").await, 2.0);
+    assert_eq!(routes("verdict").await + routes("none").await, 0.0);
 }
 
 #[tokio::test]
