@@ -128,7 +128,7 @@ async fn poisoned_decisions_are_left_out_and_the_others_hold() {
     edge.sidecar.kill();
     edge.sidecar.restart().await.unwrap();
     for named in [
-        "a decision",
+        "something in Redis is not what a sidecar keeps there: it is left out",
         "portcullis:modes is not what a sidecar keeps there",
     ] {
         assert!(

@@ -53,7 +53,7 @@ impl Load {
     async fn was_served(self) {
         self.end.send_replace(true);
         let answers = self.task.await.unwrap();
-        assert!(answers.len() > 20, "{answers:?}");
+        assert!(!answers.is_empty());
         let failed: Vec<_> = answers
             .iter()
             .filter(|(status, _)| *status != 200)
