@@ -47,6 +47,11 @@ pub enum Fault {
          namespace: delete it, or choose another store.namespace"
     )]
     Foreign(String),
+    #[error(
+        "a key has another type than a sidecar gives it, so something else writes to Redis under our \
+         namespace: delete it, or choose another store.namespace"
+    )]
+    WrongType,
     #[error("it is not a Redis that we can speak to ({0}): version 6 or later is needed")]
     NoRedis(String),
     #[error("Redis says: {0}")]
@@ -73,7 +78,7 @@ impl Fault {
             (_, "OOM") => Self::Full,
             (_, "MISCONF") => Self::Misconfigured,
             (_, "NOAUTH" | "WRONGPASS") => Self::Password,
-            (_, "WRONGTYPE") => Self::Foreign("a key".to_owned()),
+            (_, "WRONGTYPE") => Self::WrongType,
             (_, FOREIGN) => Self::Foreign(quote(error.details().unwrap_or_default())),
             (Some(ServerErrorKind::NoPerm), _) => Self::permission(said, caller),
             // So a script's commands are refused.
@@ -104,6 +109,14 @@ impl Fault {
             user: caller.user.clone(),
             namespace: caller.namespace.clone(),
             said,
+        }
+    }
+
+    /// Names what is foreign, where Redis does not.
+    pub fn at(self, name: impl Into<String>) -> Self {
+        match self {
+            Self::WrongType => Self::Foreign(name.into()),
+            other => other,
         }
     }
 

@@ -9,11 +9,11 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 
-use super::Shared;
 use super::concerns::{Examined, SETTINGS, read_info};
 use super::connect::Connection;
 use super::fault::Fault;
 use super::link::Standing;
+use super::shared::Shared;
 use crate::store::Concern;
 use crate::telemetry::chain;
 

@@ -11,7 +11,7 @@ use reputation::{Decision, DecisionId};
 use super::codec::{self, LONGEST_MODES};
 use super::connect::Connection;
 use super::fault::Fault;
-use super::{Shared, Words};
+use super::shared::{Shared, Words};
 use crate::store::DecisionChange;
 use crate::telemetry::chain;
 
@@ -95,7 +95,7 @@ impl Shared {
         let mut command = redis::cmd("HKEYS");
         command.arg(&name);
         let fields: Result<Vec<Vec<u8>>, _> = self.link.ask(command).await;
-        let fields = fields.map_err(|fault| at(fault, name))?;
+        let fields = fields.map_err(|fault| fault.at(name))?;
         let ids = fields.iter().filter_map(|field| codec::read_id(field));
         let ids: Vec<_> = ids.collect();
         if ids.len() < fields.len() {
@@ -136,7 +136,7 @@ impl Shared {
         let mut command = redis::cmd("GETRANGE");
         command.arg(&name).arg(0).arg(LONGEST_MODES);
         let read = self.link.ask::<Vec<u8>>(command).await;
-        let json = read.map_err(|fault| at(fault, name.clone()))?;
+        let json = read.map_err(|fault| fault.at(name.clone()))?;
         codec::read_modes(&json).ok_or(Fault::Foreign(name))
     }
 
@@ -145,7 +145,7 @@ impl Shared {
         let mut command = redis::cmd("GETRANGE");
         command.arg(self.scripts.keys().changes()).arg(0).arg(20);
         match self.link.ask_on(connection, command).await {
-            Err(Fault::Foreign(_)) => Ok(Vec::new()),
+            Err(Fault::WrongType) => Ok(Vec::new()),
             answer => answer,
         }
     }
@@ -161,13 +161,5 @@ impl Shared {
             }
             Some(fault) => noted.unread.insert(words, chain(fault)).is_some(),
         }
-    }
-}
-
-/// Names the key that is foreign.
-fn at(fault: Fault, name: String) -> Fault {
-    match fault {
-        Fault::Foreign(_) => Fault::Foreign(name),
-        other => other,
     }
 }

@@ -15,7 +15,7 @@ use crate::telemetry::chain;
 #[tokio::test]
 async fn without_redis_the_copy_serves_and_versions_go_on_above_it() {
     let (mut server, directory) = (
-        Server::start("--appendonly yes").await,
+        Server::start("--appendonly yes --appendfsync always").await,
         tempfile::tempdir().unwrap(),
     );
     let ban = decision(1, "203.0.113.7");
