@@ -209,6 +209,77 @@ fn every_fault_of_a_value_says_where_it_is_and_what_to_write() {
 }
 
 #[test]
+fn a_store_in_redis_is_read_with_its_defaults() {
+    let store = |lines: &str| {
+        let text = format!("[store]\nkind = \"redis\"\n{lines}");
+        let config = parse(&text).unwrap_or_else(|faults| panic!("{faults}"));
+        match config.store.backend {
+            Backend::Redis(redis) => redis,
+            Backend::Embedded => panic!("{lines} is no Redis"),
+        }
+    };
+    let redis = store("url = \"redis://127.0.0.1\"");
+    assert_eq!(redis.to_string(), "redis://127.0.0.1:6379/0");
+    assert_eq!(
+        (redis.namespace.as_str(), redis.timeout.as_millis()),
+        ("portcullis", 250)
+    );
+    for (url, shown) in [
+        ("rediss://r.internal:7000/3", "rediss://r.internal:7000/3"),
+        ("redis://[::1]/", "redis://[::1]:6379/0"),
+        ("unix:/run/redis.sock", "unix:/run/redis.sock"),
+    ] {
+        assert_eq!(store(&format!("url = {url:?}")).to_string(), shown);
+    }
+    let document = include_str!("../../../docs/redis.md");
+    let block = document.split("```toml").nth(1).unwrap();
+    let config = parse(block.split("```").next().unwrap()).unwrap();
+    assert!(matches!(config.store.backend, Backend::Redis(_)));
+}
+
+#[test]
+fn every_fault_of_a_store_in_redis_says_what_to_write() {
+    for (lines, message) in [
+        (
+            "url = \"redis://anna:hunter2@127.0.0.1\"",
+            "`store.url` at line 3: has a user or a password in it: write the user in username, \
+             keep the password as a secret and name it in password",
+        ),
+        (
+            "url = \"http://127.0.0.1\"",
+            "`store.url` at line 3: must be redis://HOST:PORT, rediss://HOST:PORT for TLS, or \
+             unix:/PATH",
+        ),
+        (
+            "url = \"redis://127.0.0.1/one\"",
+            "`store.url` at line 3: must end with the number of a database, such as /0, or nothing",
+        ),
+        (
+            "url = \"redis://127.0.0.1\"\nusername = \"anna\"",
+            "`store.username` at line 4: has no password: write password = \"secret:NAME\" and add \
+             [secret.NAME]",
+        ),
+        (
+            "url = \"redis://127.0.0.1\"\nca = \"/ca.pem\"",
+            "`store.ca` at line 4: is for TLS only: write url = \"rediss://...\", or remove it",
+        ),
+        (
+            "url = \"redis://127.0.0.1\"\ntimeout = \"1ms\"",
+            "`store.timeout` at line 4: \"1ms\" must be from 5ms to 10s",
+        ),
+        (
+            "url = \"redis://127.0.0.1\"\nnamespace = \"a:b\"",
+            "`store.namespace` at line 4: \"a:b\" is not a name: use up to 64 letters, digits, -, _ \
+             and .",
+        ),
+    ] {
+        let told = faults(&format!("[store]\nkind = \"redis\"\n{lines}"));
+        assert_eq!(told, [message], "{lines}");
+        assert!(!told.concat().contains("hunter2"));
+    }
+}
+
+#[test]
 fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
     let unknown_format = "`feed[0].format` at line 4: \"csv\" is not known: write \"plain\" or \
                           \"netset\" or \"ipsum\" or \"spamhaus-json\" or \"abuseipdb-json\" or \
