@@ -67,7 +67,8 @@ impl Secrets {
 
     /// Whether both look for `name` in the same place.
     pub fn agree_on(&self, name: &SecretName, other: &Self) -> bool {
-        self.configured.get(name) == other.configured.get(name)
+        let both = self.configured.get(name).zip(other.configured.get(name));
+        both.is_some_and(|(one, other)| one.is_read_as(other))
     }
 
     /// The value now.

@@ -34,6 +34,13 @@ pub enum SecretOrigin {
     File(PathBuf),
 }
 
+impl Secret {
+    /// Whether both are read from the same place in the same way.
+    pub fn is_read_as(&self, other: &Self) -> bool {
+        self.origin == other.origin && self.field == other.field
+    }
+}
+
 impl SecretName {
     /// Lower-case letters, digits, `-` and `_`; so that the environment can name it too.
     pub fn parse(text: &str) -> Option<Self> {

@@ -1,7 +1,9 @@
 //! What differs between two configurations: sections that are taken over, and keys that only a restart
 //! takes over.
 
-use crate::config::{Config, SecretName};
+use std::path::PathBuf;
+
+use crate::config::{Backend, Config, Listen, RedisConfig, RedisServer, SecretName};
 
 /// The sections that are taken over while the process runs and that differ.
 pub fn sections(before: &Config, now: &Config) -> Vec<&'static str> {
@@ -23,27 +25,61 @@ pub fn sections(before: &Config, now: &Config) -> Vec<&'static str> {
 /// The keys that differ from what the process was `started` with and is bound to until its end: its
 /// listeners, its store, and where their secrets come from.
 pub fn waiting(started: &Config, now: &Config) -> Vec<String> {
-    let (were, are) = (&started.listen, &now.listen);
-    let listen = [
+    let mut keys = Vec::from(of_listeners(&started.listen, &now.listen));
+    keys.push(("store.path", started.store.path != now.store.path));
+    match (&started.store.backend, &now.store.backend) {
+        (Backend::Redis(were), Backend::Redis(are)) => keys.extend(of_redis(were, are)),
+        (were, are) => keys.push(("store.kind", were != are)),
+    }
+    let differing = keys.into_iter().filter(|(_, differs)| *differs);
+    let mut waiting: Vec<String> = differing.map(|(key, _)| key.to_owned()).collect();
+    let bound = |config: &Config| {
+        let password = match &config.store.backend {
+            Backend::Redis(redis) => redis.password.clone(),
+            Backend::Embedded => None,
+        };
+        [config.listen.admin_token.clone(), password]
+    };
+    for (were, is) in bound(started).into_iter().zip(bound(now)) {
+        // If the reference itself changed, that was said already.
+        let same = were.filter(|were| Some(were) == is.as_ref());
+        let moved = same.filter(|name| has_moved(name, started, now));
+        waiting.extend(moved.map(|name| format!("secret.{name}")));
+    }
+    waiting
+}
+
+fn of_listeners(were: &Listen, are: &Listen) -> [(&'static str, bool); 4] {
+    [
         ("listen.edge", were.edge != are.edge),
         ("listen.admin", were.admin != are.admin),
         ("listen.metrics", were.metrics != are.metrics),
         ("listen.admin_token", were.admin_token != are.admin_token),
-    ];
-    let store = [("store.path", started.store.path != now.store.path)];
-    let keys = listen.into_iter().chain(store);
-    let mut waiting: Vec<String> = keys
-        .filter(|(_, differs)| *differs)
-        .map(|(key, _)| key.to_owned())
-        .collect();
-    let moved = |name: &&SecretName| started.secrets.get(*name) != now.secrets.get(*name);
-    // If the reference itself changed, that was said already.
-    let kept = were
-        .admin_token
-        .as_ref()
-        .filter(|_| were.admin_token == are.admin_token);
-    waiting.extend(kept.filter(moved).map(|name| format!("secret.{name}")));
-    waiting
+    ]
+}
+
+fn of_redis(were: &RedisConfig, are: &RedisConfig) -> [(&'static str, bool); 6] {
+    let place = |redis: &RedisConfig| (redis.to_string(), redis.database);
+    [
+        ("store.url", place(were) != place(are)),
+        ("store.username", were.username != are.username),
+        ("store.password", were.password != are.password),
+        ("store.ca", authorities(were) != authorities(are)),
+        ("store.namespace", were.namespace != are.namespace),
+        ("store.timeout", were.timeout != are.timeout),
+    ]
+}
+
+fn authorities(redis: &RedisConfig) -> Option<&PathBuf> {
+    match &redis.server {
+        RedisServer::Tcp { tls, .. } => tls.as_ref()?.ca.as_ref(),
+        RedisServer::Unix(_) => None,
+    }
+}
+
+fn has_moved(name: &SecretName, started: &Config, now: &Config) -> bool {
+    let both = started.secrets.get(name).zip(now.secrets.get(name));
+    !both.is_some_and(|(was, is)| was.is_read_as(is))
 }
 
 #[cfg(test)]
@@ -87,6 +123,27 @@ mod tests {
     }
 
     #[test]
+    fn each_key_of_a_redis_is_named() {
+        let redis = |lines: &str| {
+            config(&format!(
+                "[store]\nkind = \"redis\"\n{lines}\n[secret.a]\nfrom = \"env\"\nname = \"A\""
+            ))
+        };
+        let url = "url = \"rediss://redis:6379\"";
+        let started = redis(url);
+        assert_eq!(waiting(&config(""), &started), ["store.kind"]);
+        for (lines, key) in [
+            ("url = \"rediss://redis:6380\"".to_owned(), "store.url"),
+            (format!("{url}\nca = \"/ca\""), "store.ca"),
+            (format!("{url}\npassword = \"secret:a\""), "store.password"),
+            (format!("{url}\nnamespace = \"b\""), "store.namespace"),
+            (format!("{url}\ntimeout = \"1s\""), "store.timeout"),
+        ] {
+            assert_eq!(waiting(&started, &redis(&lines)), [key]);
+        }
+    }
+
+    #[test]
     fn the_admin_token_comes_from_where_it_came_at_the_start() {
         let with = |variable: &str| {
             config(&format!(
@@ -94,5 +151,7 @@ mod tests {
             ))
         };
         assert_eq!(waiting(&with("A"), &with("B")), ["secret.a"]);
+        let expires = with("A\"\nexpires = \"2027-03-01");
+        assert!(waiting(&with("A"), &expires).is_empty());
     }
 }
