@@ -92,13 +92,12 @@ impl Shared {
 
     async fn read_ids(&self) -> Result<Vec<DecisionId>, Fault> {
         let name = self.scripts.keys().decisions();
-        let mut command = redis::cmd("HKEYS");
-        command.arg(&name);
-        let fields: Result<Vec<Vec<u8>>, _> = self.link.ask(command).await;
-        let fields = fields.map_err(|fault| fault.at(name))?;
-        let ids = fields.iter().filter_map(|field| codec::read_id(field));
+        let listed = self.link.ask(self.scripts.list()).await;
+        let listed: (usize, Vec<Vec<u8>>) = listed.map_err(|fault| fault.at(name))?;
+        let (fields, names) = listed;
+        let ids = names.iter().filter_map(|name| codec::read_id(name));
         let ids: Vec<_> = ids.collect();
-        if ids.len() < fields.len() {
+        if ids.len() < fields {
             self.tell_foreign("a field among the decisions");
         }
         Ok(ids)

@@ -101,6 +101,16 @@ redis.call('SET', KEYS[1], ARGV[3])
 return announce(KEYS[2], ARGV[1], ARGV[2])
 ";
 
+/// What has not the length of an id is none, and is not sent.
+const LIST: &str = r"
+local names = redis.call('HKEYS', KEYS[1])
+local ids = {}
+for _, name in ipairs(names) do
+  if #name == 16 then ids[#ids + 1] = name end
+end
+return {#names, ids}
+";
+
 /// What is longer than a decision is nothing, and is not even read. Without ids all are read in one
 /// step, which is only done when they change too fast to be read one after another.
 const READ: &str = r"
@@ -239,6 +249,11 @@ impl Scripts {
         let mut command = script(&[ANNOUNCE, PUT_MODES], &keys);
         self.sign(&mut command).arg(serde_json::to_vec(modes)?);
         Ok(command)
+    }
+
+    /// Answers how many fields there are, and those that may be ids.
+    pub fn list(&self) -> Cmd {
+        script(&[LIST], &[self.keys.decisions()])
     }
 
     /// Answers, for these ids or for all, id and JSON; or, where there is no JSON that can be one, id and

@@ -229,6 +229,7 @@ async fn a_hundred_megabytes_under_one_of_our_names_are_never_read() {
     }
     let script = "local all = redis.call('GET', KEYS[1]) \
         redis.call('HSET', KEYS[2], '0000000000000002', all) \
+        redis.call('HSET', KEYS[2], all, 'x') \
         return redis.call('HSET', KEYS[3], '5', all)";
     let names = [
         "portcullis:epoch",
