@@ -122,12 +122,21 @@ Where to look:
   Envoy's metrics   http://127.0.0.1:{STATS}/stats/prometheus
   sidecar's         http://127.0.0.1:{metrics}/metrics
   its configuration {config}
-
+{redis}
 Ctrl-C ends everything.",
             log = self.envoy.access_log_file().display(),
             metrics = SIDECAR.metrics,
             config = self.sidecar.config_file().display(),
+            redis = self.where_redis_is(),
         )
+    }
+
+    fn where_redis_is(&self) -> String {
+        let Some(redis) = &self.redis else {
+            return String::new();
+        };
+        let url = redis.url();
+        format!("  in Redis          redis-cli -u {url} hgetall portcullis:decisions\n")
     }
 }
 
