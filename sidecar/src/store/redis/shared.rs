@@ -55,8 +55,6 @@ pub enum Words {
     Modes,
 }
 
-/// No look-up waits longer for a verdict: asking the provider is the better choice then.
-const VERDICT_LIMIT: Duration = Duration::from_millis(50);
 /// How long giving everything back to an empty Redis may take.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// How often what is foreign is logged.
@@ -186,7 +184,7 @@ impl Shared {
                 .arg(0)
                 .arg(LONGEST_VERDICT);
         }
-        let mut answers = self.link.ask_all(&commands, VERDICT_LIMIT).await?;
+        let mut answers = self.link.ask_all(&commands).await?;
         let now = self.clock.now();
         let read = keys.iter().map(|_| match answers.next::<Vec<u8>>() {
             Ok(bytes) if bytes.is_empty() => None,
