@@ -32,7 +32,9 @@ async fn status_on(connection: &mut Connection) -> u16 {
 async fn the_mode_is_switched_by_file_with_a_dead_sidecar_on_an_open_connection() {
     let edge = without_sidecar(1).await;
     let loads = || edge.envoy.log().matches("first snapshot").count();
-    let before = loads();
+    // The worker's VM and the one of the main thread.
+    let loaded = kit::eventually(LIMIT, || loads() == 2).await;
+    assert!(loaded, "{}", edge.envoy.log());
     let mut connection = edge.envoy.connect().await.unwrap();
     for (mode, status) in [
         ("enforce", 403),
@@ -55,7 +57,7 @@ async fn the_mode_is_switched_by_file_with_a_dead_sidecar_on_an_open_connection(
         assert_eq!(edge.envoy.stat(untouched).await, expected, "{untouched}");
     }
     // The same VMs, with what they knew.
-    assert!(before > 0 && loads() == before, "{}", edge.envoy.log());
+    assert_eq!(loads(), 2, "{}", edge.envoy.log());
     assert!(no_vm_died(&edge.envoy), "{}", edge.envoy.log());
 }
 
