@@ -321,6 +321,15 @@ async fn a_plugin_that_died_turns_its_check() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_was_never_loaded_is_told_of_once_and_shown_by_the_canary() {
+    let without = |config: &mut EdgeConfig| config.set_wasm(Path::new("/nonexistent.wasm"));
+    let change = |envoy: EnvoyBuilder| envoy.change(without).unwrap();
+    let edge = Edge::start_unready(sidecar(LISTED), change).await;
+    edge.sidecar.metric("portcullis_feed_entries", &[]).await;
+    turns_with(&edge, &[], &["envoy.stats", "edge.canary"]).await;
+}
+
+#[tokio::test]
 async fn people_get_a_page_with_what_to_do_and_several_proxies_are_told_apart() {
     let edge = healthy().await;
     let (stats, admin) = (edge.envoy.stats_address(), edge.envoy.admin());

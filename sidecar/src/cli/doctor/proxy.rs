@@ -32,10 +32,11 @@ const LIMITS: [&str; 3] = ["everyone", "throttled", "reputation_api"];
 
 /// What follows from the numbers, but for whether they could be read at all.
 pub fn findings(facts: &ProxyFacts<'_>) -> Vec<Finding> {
+    let (statistics, lacking) = statistics(facts.after);
     let snapshot = snapshot(facts);
     let current = !snapshot.state.falls_short();
-    vec![
-        statistics(facts.after),
+    let findings = vec![
+        statistics,
         verdicts(facts),
         limits(facts.after),
         clients(facts.after),
@@ -46,7 +47,13 @@ pub fn findings(facts: &ProxyFacts<'_>) -> Vec<Finding> {
         traps(facts.after),
         errors(facts.after),
         latency(facts.after),
-    ]
+    ];
+    // What follows from that alone is not told as a fault of its own.
+    let unless_lacking = |finding: Finding| match lacking.contains(&finding.check) {
+        true => Finding::skipped(finding.check, "see envoy.stats"),
+        false => finding,
+    };
+    findings.into_iter().map(unless_lacking).collect()
 }
 
 /// Those that cannot be made without statistics.
@@ -63,24 +70,46 @@ pub const NEED_STATISTICS: [Check; 10] = [
     Check::EnvoyLatency,
 ];
 
-fn statistics(stats: &Stats) -> Finding {
+/// Those that count by a label of the plugin's.
+const NEED_LABELS: [Check; 4] = [
+    Check::EnvoyVerdicts,
+    Check::EnvoyClients,
+    Check::EnvoyFailures,
+    Check::EnvoyRefused,
+];
+/// Those that rest on any statistics of the plugin's.
+const NEED_THE_PLUGIN: [Check; 6] = [
+    Check::EnvoyVerdicts,
+    Check::EnvoyClients,
+    Check::EnvoyFailures,
+    Check::EnvoyRefused,
+    Check::EnvoySnapshot,
+    Check::EnvoyVms,
+];
+
+/// With it, which checks have nothing to go by.
+fn statistics(stats: &Stats) -> (Finding, &'static [Check]) {
     let check = Check::EnvoyStats;
     if stats.has("portcullis_vms", &[]) {
-        if stats.has_prefix("portcullis_verdicts_total_action") {
+        if stats.has_prefix("portcullis_client_addresses_total_kind") {
             let seen = "the plugin's labels stand in the metrics' names";
             let remedy = "put stats_config of envoy/envoy.yaml into the bootstrap";
-            return Finding::attention(check, seen, remedy);
+            return (Finding::attention(check, seen, remedy), &NEED_LABELS);
         }
-        return Finding::ok(
-            check,
-            "Envoy's statistics can be read, and the plugin's are among them",
+        return (
+            Finding::ok(
+                check,
+                "Envoy's statistics can be read, and the plugin's are among them",
+            ),
+            &[],
         );
     }
-    Finding::failing(
+    let missing = Finding::failing(
         check,
         "the plugin has no statistics: it is not loaded",
         "see what Envoy's log says of wasm and of extension_config_discovery",
-    )
+    );
+    (missing, &NEED_THE_PLUGIN)
 }
 
 fn verdicts(facts: &ProxyFacts<'_>) -> Finding {
