@@ -1,5 +1,8 @@
 //! Who comes first does not matter: the sidecar starts without its Redis, and finds it when it is there.
 
+use std::time::{Duration, Instant};
+
+use kit::child::Signal;
 use kit::{Redis, Upstream};
 
 use super::{look_up, published, refused, sidecar_on, until_done, until_logged, until_store_is};
@@ -30,6 +33,20 @@ async fn a_sidecar_that_is_started_before_its_redis_serves_and_finds_it_later() 
         "{}",
         edge.envoy.log()
     );
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_answer_delays_the_start_by_seconds_only() {
+    let redis = Redis::start().await.unwrap();
+    redis.signal(Signal::Stop);
+    let begun = Instant::now();
+    let sidecar = sidecar_on(&redis).start().await.unwrap();
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(10), "{taken:?}");
+    assert_eq!(look_up(&sidecar, "8.8.4.4").await.0, 200);
+    redis.signal(Signal::Continue);
+    assert!(until_store_is(&sidecar, true).await, "{}", sidecar.log());
+    assert!(until_done(&sidecar, &["ban", BANNED]).await);
 }
 
 #[tokio::test]
