@@ -4,7 +4,6 @@
 //! hard one it counts no more. That a provider had no word is kept in memory too, for a short while.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use moka::sync::Cache;
 use reputation::{Cidr, ClientAddress, UnixSeconds};
@@ -20,8 +19,6 @@ const FRESH_FOR: u32 = 24 * 3600;
 pub const STALE_FOR: u32 = KEPT_PAST_EXPIRY;
 /// How many keys are kept in memory.
 const KEYS: u64 = 200_000;
-/// How often it is logged that the store fails: every look-up would find it again.
-const WARN_PAUSE: Duration = Duration::from_secs(60);
 /// Under how many bits of an IPv6 address one answer counts for all.
 const V6_KEY: u8 = 64;
 
@@ -118,8 +115,8 @@ impl Answers {
             memory: Cache::new(KEYS),
             store,
             metrics,
-            unread: Sparing::once_in(WARN_PAUSE),
-            unwritten: Sparing::once_in(WARN_PAUSE),
+            unread: Sparing::once_a_minute(),
+            unwritten: Sparing::once_a_minute(),
         }
     }
 

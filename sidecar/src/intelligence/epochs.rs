@@ -23,8 +23,6 @@ const SKEW: u64 = 86_400;
 /// anew after twice that long without one.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// How often an impossible claim is logged.
-const WARN_PAUSE: Duration = Duration::from_secs(60);
 /// How often the store is asked what others were handed out.
 pub(super) const ASK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -58,7 +56,7 @@ impl Epochs {
             store,
             clock,
             pace: Mutex::default(),
-            warning: Sparing::once_in(WARN_PAUSE),
+            warning: Sparing::once_a_minute(),
             asking: Sparing::once_in(ASK_PAUSE),
         }
     }

@@ -12,8 +12,6 @@ use crate::telemetry::{Sparing, chain};
 
 /// How long to wait after the store could not be read.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How often that is logged.
-const WARN_PAUSE: Duration = Duration::from_secs(60);
 
 pub struct Siblings {
     pub decisions: Arc<Decisions>,
@@ -25,7 +23,7 @@ pub struct Siblings {
 impl Siblings {
     /// Follows them for as long as it is polled.
     pub async fn follow(self) {
-        let warning = Sparing::once_in(WARN_PAUSE);
+        let warning = Sparing::once_a_minute();
         loop {
             self.store.changed().await;
             while let Err(error) = self.catch_up().await {

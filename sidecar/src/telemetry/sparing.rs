@@ -10,6 +10,10 @@ pub struct Sparing {
 }
 
 impl Sparing {
+    pub const fn once_a_minute() -> Self {
+        Self::once_in(Duration::from_secs(60))
+    }
+
     pub const fn once_in(pause: Duration) -> Self {
         Self {
             pause,
@@ -38,7 +42,7 @@ mod tests {
 
     #[test]
     fn it_is_said_once_in_each_pause() {
-        let (sparing, start) = (Sparing::once_in(Duration::from_secs(60)), Instant::now());
+        let (sparing, start) = (Sparing::once_a_minute(), Instant::now());
         let said =
             (0..180).filter(|second| sparing.is_due_at(start + Duration::from_secs(*second)));
         assert_eq!(said.count(), 3);

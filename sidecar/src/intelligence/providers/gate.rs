@@ -23,10 +23,8 @@ use crate::telemetry::{Metrics, Sparing, chain};
 
 /// How long after a missing key it is looked for again, in seconds.
 const KEY_LOOK: u32 = 10;
-/// How long after a call that could not be booked none is tried, in seconds, and how often that is
-/// logged.
+/// How long after a call that could not be booked none is tried, in seconds.
 const STORE_PAUSE: u32 = 2;
-const WARN_PAUSE: Duration = Duration::from_secs(60);
 /// How long an address is left alone, in seconds, after the provider failed to answer for it, and after
 /// it said that it never will.
 const FAILURE_PAUSE: u32 = 60;
@@ -98,7 +96,7 @@ impl Gate {
             last_key: None,
             last_error: None,
             last_success: None,
-            unbooked: Sparing::once_in(WARN_PAUSE),
+            unbooked: Sparing::once_a_minute(),
         };
         Self {
             name: config.kind.name(),
