@@ -118,7 +118,8 @@ impl<'a> Section<'a> {
         number
     }
 
-    /// One of `choices`, by name.
+    /// One of `choices`, by name. YAML reads `off` without quotes as false, and whoever writes that is in
+    /// a hurry.
     pub fn choice<T: Copy>(
         &mut self,
         key: &'static str,
@@ -126,7 +127,10 @@ impl<'a> Section<'a> {
         findings: &mut Findings,
     ) -> Option<T> {
         let value = self.value(key)?;
-        let named = value.as_str();
+        let named = match value {
+            Value::Bool(false) => Some("off"),
+            value => value.as_str(),
+        };
         let chosen = choices.iter().find(|(name, _)| named == Some(name));
         if chosen.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();

@@ -487,6 +487,18 @@ mod tests {
     }
 
     #[test]
+    fn off_may_be_written_without_quotes_in_yaml() {
+        assert_eq!(parse(r#"{"mode":false}"#).base.mode, Mode::Off);
+        assert_eq!(
+            faults(r#"{"mode":true,"unknown":false}"#),
+            [
+                "mode: true is not one of monitor, enforce, off",
+                "unknown: false is not one of pass, hold"
+            ]
+        );
+    }
+
+    #[test]
     fn routes_inherit_and_the_more_specific_pattern_is_tried_first() {
         let config = parse(
             r#"{"mode":"enforce","hold_ms":30,"routes":{

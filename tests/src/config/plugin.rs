@@ -11,7 +11,7 @@ pub const SOURCE: &str = "/config_discovery/config_source/path_config_source";
 /// What stands there as shipped.
 pub const SHIPPED: &str = "/etc/envoy/portcullis.yaml";
 const ENTRY: &str = "/resources/0/typed_config";
-const FILE: &str = "portcullis.json";
+const FILE: &str = "portcullis.yaml";
 
 /// `envoy/portcullis.yaml` as JSON.
 #[derive(Debug, Clone, PartialEq)]

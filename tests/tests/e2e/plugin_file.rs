@@ -168,6 +168,20 @@ async fn a_faulty_file_is_refused_and_what_runs_stays() {
 }
 
 #[tokio::test]
+async fn the_kill_switch_works_as_it_is_written_in_yaml() {
+    let edge = without_sidecar(1).await;
+    // Without quotes YAML reads it as false.
+    let off = edge.envoy.plugin_file();
+    let off = off.replace(r#""mode":"enforce""#, r#""mode": off"#);
+    edge.envoy.push_plugin_file(&off).unwrap();
+    assert!(
+        until_status(&edge.envoy, CANARY, 200).await,
+        "{}",
+        edge.envoy.log()
+    );
+}
+
+#[tokio::test]
 async fn with_a_faulty_file_at_the_start_requests_pass_and_the_next_good_one_protects() {
     let faulty = json!({"mode": "maybe"});
     let edge = RawEdge::start_with(|envoy| envoy.plugin(faulty).unwrap()).await;
@@ -196,7 +210,7 @@ async fn with_a_faulty_file_at_the_start_requests_pass_and_the_next_good_one_pro
 #[tokio::test]
 async fn without_the_file_envoy_does_not_start_and_says_so_and_a_running_one_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = folder.path().join("portcullis.json");
+    let missing = folder.path().join("portcullis.yaml");
     let builder = Envoy::builder().unwrap();
     let builder = builder.change(|config| config.set_plugin_file(&missing, folder.path()));
     match builder.unwrap().start().await {
@@ -218,7 +232,7 @@ async fn without_the_file_envoy_does_not_start_and_says_so_and_a_running_one_goe
 fn mount(volume: &Path, version: &str, text: &str) {
     let data = volume.join(format!("..{version}"));
     std::fs::create_dir(&data).unwrap();
-    std::fs::write(data.join("portcullis.json"), text).unwrap();
+    std::fs::write(data.join("portcullis.yaml"), text).unwrap();
     symlink(format!("..{version}"), volume.join("..data_tmp")).unwrap();
     std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
 }
@@ -226,7 +240,7 @@ fn mount(volume: &Path, version: &str, text: &str) {
 #[tokio::test]
 async fn a_config_map_that_kubernetes_swaps_is_taken_over() {
     let volume = tempfile::tempdir().unwrap();
-    let path = volume.path().join("portcullis.json");
+    let path = volume.path().join("portcullis.yaml");
     let sidecar = RawSidecar::start().await.unwrap();
     let canary = Line::listed(CANARY).unwrap();
     sidecar.publish(Draft::version(1).base(canary).build().unwrap());
@@ -235,7 +249,7 @@ async fn a_config_map_that_kubernetes_swaps_is_taken_over() {
     let builder = between(&upstream, &sidecar.addresses()).change(|config| {
         text = config.plugin().value().to_string();
         mount(volume.path(), "2026_1", &text);
-        symlink("..data/portcullis.json", &path).map_err(KitError::io("cannot link"))?;
+        symlink("..data/portcullis.yaml", &path).map_err(KitError::io("cannot link"))?;
         config.set_plugin_file(&path, volume.path())
     });
     let envoy = builder.unwrap().start().await.unwrap();
