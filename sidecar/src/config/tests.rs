@@ -222,7 +222,7 @@ fn a_store_in_redis_is_read_with_its_defaults() {
     assert_eq!(redis.to_string(), "redis://127.0.0.1:6379/0");
     assert_eq!(
         (redis.namespace.as_str(), redis.timeout.as_millis()),
-        ("portcullis", 250)
+        ("pc", 250)
     );
     for (url, shown) in [
         ("rediss://r.internal:7000/3", "rediss://r.internal:7000/3"),

@@ -68,7 +68,7 @@ impl RedisBuilder {
         self.line(&format!("requirepass {password}"))
     }
 
-    /// A user of the access control list, such as `"edge", "on >word ~portcullis:* &* +@all"`.
+    /// A user of the access control list, such as `"edge", "on >word ~pc:* &* +@all"`.
     pub fn user(self, name: &str, rules: &str) -> Self {
         self.line(&format!("user {name} {rules}"))
     }

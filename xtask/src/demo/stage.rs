@@ -136,7 +136,7 @@ Ctrl-C ends everything.",
             return String::new();
         };
         let url = redis.url();
-        format!("  in Redis          redis-cli -u {url} hgetall portcullis:decisions\n")
+        format!("  in Redis          redis-cli -u {url} hgetall pc:decisions\n")
     }
 }
 

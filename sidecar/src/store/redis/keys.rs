@@ -91,15 +91,15 @@ mod tests {
 
     #[test]
     fn a_verdict_has_a_key_of_its_own_and_a_short_one_by_network() {
-        let keys = Keys::new("portcullis");
+        let keys = Keys::new("pc");
         let of = |provider: &str, address: &str| {
             keys.verdict(&VerdictKey {
                 provider: provider.to_owned(),
                 address: address.parse().unwrap(),
             })
         };
-        assert_eq!(of("abuseipdb", "203.0.113.7").len(), 17);
-        assert_eq!(of("abuseipdb", "2001:db8::").len(), 21);
+        assert_eq!(of("abuseipdb", "203.0.113.7").len(), 9);
+        assert_eq!(of("abuseipdb", "2001:db8::").len(), 13);
         let all = [
             of("abuseipdb", "203.0.113.7"),
             of("abuseipdb", "2001:db8::"),
@@ -109,12 +109,12 @@ mod tests {
             of("other", "::1"),
             of("othe", "203.0.113.7"),
             of("abuseipdb", "0.0.0.0"),
-            Keys::new("portculli").verdict(&VerdictKey {
-                provider: "s".to_owned(),
+            Keys::new("p").verdict(&VerdictKey {
+                provider: "c".to_owned(),
                 address: ClientAddress::V4(0),
             }),
         ];
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
-        assert!(all.iter().all(|key| key.starts_with(b"portculli")));
+        assert!(all.iter().all(|key| key.starts_with(b"p")));
     }
 }

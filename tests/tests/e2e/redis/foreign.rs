@@ -17,12 +17,12 @@ const LARGE: usize = 100 * 1024 * 1024;
 /// Far more than a sidecar needs, and less than it takes to read all that is too large at once.
 const MOST_MEMORY: u64 = 150 * 1024 * 1024;
 
-const EPOCH: &str = "portcullis:epoch";
-const VERSION: &str = "portcullis:version";
-const DECISIONS: &str = "portcullis:decisions";
-const MODES: &str = "portcullis:modes";
-const CHANGES: &str = "portcullis:changes";
-const QUOTA: &str = "portcullis:quota:abuseipdb";
+const EPOCH: &str = "pc:epoch";
+const VERSION: &str = "pc:version";
+const DECISIONS: &str = "pc:decisions";
+const MODES: &str = "pc:modes";
+const CHANGES: &str = "pc:changes";
+const QUOTA: &str = "pc:quota:abuseipdb";
 
 fn sidecar(redis: &Redis, abuseipdb: &AbuseIpDb) -> SidecarBuilder {
     sidecar_on(redis)
@@ -33,7 +33,7 @@ fn sidecar(redis: &Redis, abuseipdb: &AbuseIpDb) -> SidecarBuilder {
 /// Where AbuseIPDB's word on an address is kept.
 fn verdict_key(address: &str) -> Vec<u8> {
     let octets = address.parse::<Ipv4Addr>().unwrap().octets();
-    [b"portcullis:v\x01", &octets[..]].concat()
+    [b"pc:v\x01", &octets[..]].concat()
 }
 
 async fn put(redis: &Redis, words: &[&[u8]]) {
@@ -129,7 +129,7 @@ async fn poisoned_decisions_are_left_out_and_the_others_hold() {
     edge.sidecar.restart().await.unwrap();
     for named in [
         "something in Redis is not what a sidecar keeps there: it is left out",
-        "portcullis:modes is not what a sidecar keeps there",
+        "pc:modes is not what a sidecar keeps there",
     ] {
         assert!(
             until_logged(&edge.sidecar, named).await,
@@ -277,7 +277,7 @@ async fn a_hundred_megabytes_anywhere_cost_neither_memory_nor_answers() {
     )
     .await;
     // Makes every sidecar read all of it.
-    put(&redis, &[b"PUBLISH", b"portcullis:changed", b"somebody"]).await;
+    put(&redis, &[b"PUBLISH", b"pc:changed", b"somebody"]).await;
     for _ in 0..50 {
         for host in 0..3 {
             assert_eq!(

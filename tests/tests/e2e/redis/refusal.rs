@@ -67,7 +67,7 @@ async fn a_missing_password_is_named() {
 #[tokio::test]
 async fn a_role_that_may_not_do_what_is_needed_is_told_which_command() {
     let redis = Redis::builder().unwrap();
-    let reader = "on >word ~portcullis:* &portcullis:* +@all -@write";
+    let reader = "on >word ~pc:* &pc:* +@all -@write";
     let redis = redis.user("reader", reader).start().await.unwrap();
     let mut sidecar = with_password(&redis, "reader", "word")
         .start()

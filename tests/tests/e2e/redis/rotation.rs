@@ -10,7 +10,7 @@ use crate::common::{Edge, LIMIT, cli, sidecar_that_blocks, until_status};
 
 const BANNED: &str = "203.0.113.5";
 const OTHER: &str = "203.0.113.6";
-const RULES: &str = "~portcullis:* &portcullis:* +@all";
+const RULES: &str = "~pc:* &pc:* +@all";
 
 #[tokio::test]
 async fn a_password_is_replaced_without_a_restart_and_appears_nowhere() {
@@ -107,7 +107,7 @@ async fn the_documented_user_is_enough_and_reaches_nothing_else() {
     assert!(eventually(LIMIT, || !abuseipdb.asked().is_empty()).await);
     let kept = eventually_async(LIMIT, || async {
         redis
-            .command(&["EXISTS", "portcullis:quota:abuseipdb"])
+            .command(&["EXISTS", "pc:quota:abuseipdb"])
             .await
             .unwrap()
             == Reply::Integer(1)

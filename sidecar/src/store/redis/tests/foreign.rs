@@ -33,11 +33,11 @@ impl Rig {
 #[tokio::test]
 async fn an_epoch_that_is_none_is_replaced_by_one_that_supersedes_what_was_published() {
     for bad in [
-        &["SET", "portcullis:epoch", "abc"][..],
-        &["SET", "portcullis:epoch", "-5"],
-        &["SET", "portcullis:epoch", "9999999999"],
-        &["SET", "portcullis:epoch", "99999999999999999999999999"],
-        &["DEL", "portcullis:epoch"],
+        &["SET", "pc:epoch", "abc"][..],
+        &["SET", "pc:epoch", "-5"],
+        &["SET", "pc:epoch", "9999999999"],
+        &["SET", "pc:epoch", "99999999999999999999999999"],
+        &["DEL", "pc:epoch"],
     ] {
         let rig = rig().await;
         let store = rig.store().await;
@@ -51,8 +51,8 @@ async fn an_epoch_that_is_none_is_replaced_by_one_that_supersedes_what_was_publi
         assert!(store.next_version().await.unwrap() > after);
     }
     let rig = rig().await;
-    rig.put(&["RPUSH", "portcullis:epoch", "x"]).await;
-    rig.put(&["RPUSH", "portcullis:version", "x"]).await;
+    rig.put(&["RPUSH", "pc:epoch", "x"]).await;
+    rig.put(&["RPUSH", "pc:version", "x"]).await;
     let store = rig.store().await;
     assert_eq!(store.health().await.fault, None);
     assert_eq!(store.next_version().await.unwrap().epoch, EPOCH);
@@ -67,7 +67,7 @@ async fn a_version_that_was_set_back_is_gone_beyond() {
     }
     for bad in ["0", "-1", "abc", "1e3", "99999999999999999999"] {
         let before = store.latest().await.unwrap();
-        rig.put(&["SET", "portcullis:version", bad]).await;
+        rig.put(&["SET", "pc:version", bad]).await;
         assert!(store.next_version().await.unwrap() > before, "{bad}");
     }
 }
@@ -78,9 +78,9 @@ async fn a_redis_restored_from_an_old_backup_is_gone_beyond() {
     let store = rig.store().await;
     store.raise_epoch(EPOCH + 9).await.unwrap();
     let before = store.next_version().await.unwrap();
-    rig.put(&["SET", "portcullis:epoch", &EPOCH.to_string()])
+    rig.put(&["SET", "pc:epoch", &EPOCH.to_string()])
         .await;
-    rig.put(&["SET", "portcullis:version", "3"]).await;
+    rig.put(&["SET", "pc:version", "3"]).await;
     assert!(store.next_version().await.unwrap() > before);
 }
 
@@ -101,7 +101,7 @@ async fn decisions_that_are_none_are_left_out_and_known_ones_stay() {
         ("0000000000000005", &serde_json::to_string(&good).unwrap()),
         ("", ""),
     ] {
-        rig.put(&["HSET", "portcullis:decisions", field, value])
+        rig.put(&["HSET", "pc:decisions", field, value])
             .await;
     }
     let mut found = store.decisions().await.unwrap();
@@ -116,12 +116,12 @@ async fn decisions_of_another_type_leave_those_in_force_and_are_named_until_they
     let store = rig.store().await;
     let ban = decision(1, "203.0.113.7");
     store.put_decision(&ban).await.unwrap();
-    rig.put(&["DEL", "portcullis:decisions"]).await;
-    rig.put(&["RPUSH", "portcullis:decisions", "x"]).await;
+    rig.put(&["DEL", "pc:decisions"]).await;
+    rig.put(&["RPUSH", "pc:decisions", "x"]).await;
     assert_eq!(store.decisions().await.unwrap(), std::slice::from_ref(&ban));
     let fault = store.health().await.fault.unwrap();
     assert!(
-        fault.contains("portcullis:decisions is not what"),
+        fault.contains("pc:decisions is not what"),
         "{fault}"
     );
     let refused = store.put_decision(&decision(2, "203.0.113.8")).await;
@@ -131,10 +131,10 @@ async fn decisions_of_another_type_leave_those_in_force_and_are_named_until_they
         "{refused}"
     );
 
-    rig.put(&["DEL", "portcullis:decisions"]).await;
+    rig.put(&["DEL", "pc:decisions"]).await;
     assert_eq!(store.decisions().await.unwrap(), [ban]);
     assert_eq!(store.health().await.fault, None);
-    let given_back: u32 = rig.server.command(&["HLEN", "portcullis:decisions"]).await;
+    let given_back: u32 = rig.server.command(&["HLEN", "pc:decisions"]).await;
     assert_eq!(given_back, 1);
 }
 
@@ -154,7 +154,7 @@ async fn modes_that_are_none_leave_those_in_force() {
         "\u{0}",
         &"[".repeat(1_000_000),
     ] {
-        rig.put(&["SET", "portcullis:modes", bad]).await;
+        rig.put(&["SET", "pc:modes", bad]).await;
         assert_eq!(store.modes().await.unwrap(), std::slice::from_ref(&mode));
         assert!(store.health().await.fault.is_some());
     }
@@ -168,15 +168,15 @@ async fn a_count_that_is_none_permits_no_call() {
     let rig = rig().await;
     let store = rig.store().await;
     for bad in ["-1000", "abc", "", "1e3", "1111111111111111111111111"] {
-        rig.put(&["HSET", "portcullis:quota:p", "5", bad]).await;
+        rig.put(&["HSET", "pc:quota:p", "5", bad]).await;
         let fault = chain(&store.add_quota("p", Day(5)).await.unwrap_err());
         assert!(fault.contains("the count of day 5"), "{bad}: {fault}");
         store.quota("p", Day(5)).await.unwrap_err();
     }
-    rig.put(&["HSET", "portcullis:quota:p", "5", "4294967296"])
+    rig.put(&["HSET", "pc:quota:p", "5", "4294967296"])
         .await;
     assert_eq!(store.add_quota("p", Day(5)).await.unwrap(), u32::MAX);
-    rig.put(&["SET", "portcullis:quota:q", "5"]).await;
+    rig.put(&["SET", "pc:quota:q", "5"]).await;
     store.add_quota("q", Day(5)).await.unwrap_err();
     assert_eq!(store.add_quota("p", Day(6)).await.unwrap(), 1);
 }
@@ -190,7 +190,7 @@ async fn a_verdict_that_is_none_is_a_miss_whatever_its_type_and_length() {
         .collect();
     let names: Vec<_> = keys
         .iter()
-        .map(|key| super::Keys::new("portcullis").verdict(key))
+        .map(|key| super::Keys::new("pc").verdict(key))
         .collect();
     let mut client = rig.server.client().await.unwrap();
     for (command, name, value) in [
@@ -224,7 +224,7 @@ async fn a_hundred_megabytes_under_one_of_our_names_are_never_read() {
     let ban = decision(1, "203.0.113.7");
     store.put_decision(&ban).await.unwrap();
     for name in ["epoch", "version", "modes", "changes"] {
-        let name = format!("portcullis:{name}");
+        let name = format!("pc:{name}");
         rig.put(&["SETRANGE", &name, "100000000", "x"]).await;
     }
     let script = "local all = redis.call('GET', KEYS[1]) \
@@ -232,9 +232,9 @@ async fn a_hundred_megabytes_under_one_of_our_names_are_never_read() {
         redis.call('HSET', KEYS[2], all, 'x') \
         return redis.call('HSET', KEYS[3], '5', all)";
     let names = [
-        "portcullis:epoch",
-        "portcullis:decisions",
-        "portcullis:quota:p",
+        "pc:epoch",
+        "pc:decisions",
+        "pc:quota:p",
     ];
     rig.put(&[&["EVAL", script, "3"][..], &names].concat())
         .await;
@@ -250,7 +250,7 @@ async fn a_hundred_megabytes_under_one_of_our_names_are_never_read() {
     })
     .await;
     let fault = store.health().await.fault.unwrap();
-    assert!(fault.contains("portcullis:modes is not"), "{fault}");
+    assert!(fault.contains("pc:modes is not"), "{fault}");
     let sent: String = rig.server.command(&["INFO", "stats"]).await;
     let sent = sent
         .lines()
@@ -267,7 +267,7 @@ async fn a_user_that_may_not_write_is_told_what_it_lacks_and_what_it_needs() {
     let store = rig.store().await;
     let fault = store.health().await.fault.unwrap();
     assert!(fault.contains("user default may not"), "{fault}");
-    assert!(fault.contains("~portcullis:* &portcullis:*"), "{fault}");
+    assert!(fault.contains("~pc:* &pc:*"), "{fault}");
 }
 
 #[tokio::test]

@@ -89,11 +89,51 @@ async fn a_redis_that_lost_everything_gets_it_back() {
         store.health().await.fault.is_none()
     })
     .await;
-    let held: u32 = server.command(&["HLEN", "portcullis:decisions"]).await;
+    let held: u32 = server.command(&["HLEN", "pc:decisions"]).await;
     assert_eq!(held, 1);
     assert_eq!(store.decisions().await.unwrap(), [ban]);
     assert_eq!(store.add_quota("p", Day(5)).await.unwrap(), 4);
     assert!(store.next_version().await.unwrap() > before);
+}
+
+#[tokio::test]
+async fn a_redis_that_is_emptied_under_way_gets_everything_back() {
+    let (server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
+    let store = server.open(directory.path()).await;
+    let ban = decision(1, "203.0.113.7");
+    store.put_decision(&ban).await.unwrap();
+    let off = serde_json::from_str::<Vec<_>>(r#"[{"mode":"off","route":"shop"}]"#).unwrap();
+    store.put_modes(&off).await.unwrap();
+    let before = store.next_version().await.unwrap();
+    server.command::<()>(&["FLUSHALL"]).await;
+    // Snapshots go on meanwhile: their numbers are no sign that Redis still has the rest.
+    assert!(store.next_version().await.unwrap() > before);
+    until("Redis has the decision again", async || {
+        let held: u32 = server.command(&["HLEN", "pc:decisions"]).await;
+        held == 1
+    })
+    .await;
+    assert_eq!(store.decisions().await.unwrap(), [ban]);
+    assert_eq!(store.modes().await.unwrap(), off);
+}
+
+#[tokio::test]
+async fn a_newcomer_who_reaches_an_empty_redis_first_does_not_cost_others_decisions() {
+    let (mut server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
+    let ban = decision(1, "203.0.113.7");
+    let store = server.open(directory.path()).await;
+    store.put_decision(&ban).await.unwrap();
+    store.flush().await.unwrap();
+    drop(store);
+    server.restart().await;
+    let newcomer = tempfile::tempdir().unwrap();
+    let newcomer = server.open(newcomer.path()).await;
+    newcomer.next_version().await.unwrap();
+    assert!(newcomer.decisions().await.unwrap().is_empty());
+
+    let store = server.open(directory.path()).await;
+    assert_eq!(store.decisions().await.unwrap(), std::slice::from_ref(&ban));
+    assert_eq!(newcomer.decisions().await.unwrap(), [ban]);
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ impl Server {
             database: 0,
             username: None,
             password: None,
-            namespace: "portcullis".to_owned(),
+            namespace: "pc".to_owned(),
             // The machine that runs tests is busy.
             timeout: Duration::from_secs(2),
         }

@@ -58,7 +58,7 @@ async fn a_change_that_is_not_announced_is_found_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let store = server.open(directory.path()).await;
     timeout(PATIENCE, store.changed()).await.unwrap();
-    server.command::<u64>(&["INCR", "portcullis:changes"]).await;
+    server.command::<u64>(&["INCR", "pc:changes"]).await;
     timeout(PATIENCE, store.changed()).await.unwrap();
 }
 
