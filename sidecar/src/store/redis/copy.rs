@@ -95,6 +95,12 @@ impl Copy {
         self.known().words.modes.clone()
     }
 
+    /// Whether there are any decisions or modes.
+    pub fn has_words(&self) -> bool {
+        let words = Arc::clone(&self.known().words);
+        !(words.decisions.is_empty() && words.modes.is_empty())
+    }
+
     /// Somebody handed out `version`.
     pub fn note_version(&self, version: SnapshotVersion) {
         let mut known = self.known();

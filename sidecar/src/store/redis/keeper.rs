@@ -134,7 +134,15 @@ async fn reassure(shared: &Arc<Shared>, connection: &Arc<Connection>) -> bool {
 }
 
 async fn beat(shared: &Arc<Shared>, connection: &Arc<Connection>) -> bool {
-    match shared.changes(connection).await {
+    let changes = match shared.changes(connection).await {
+        // It was emptied under way: what is known here must go back before it is read as "nothing".
+        Ok(none) if none.is_empty() && shared.copy.has_words() => {
+            let settled = shared.settle(connection).await;
+            settled.map(|()| none)
+        }
+        changes => changes,
+    };
+    match changes {
         Ok(count) => {
             if shared.note_changes(count) || shared.is_unread() {
                 shared.changed.notify_one();

@@ -54,9 +54,11 @@ local function announce(changes, channel, me)
 end
 ";
 
-/// Settles what is in force. A Redis that lost everything gets back what the caller knows.
+/// Settles what is in force. A Redis that lost everything gets back what the caller knows. Whoever
+/// writes decisions or modes counts it, so where no change was ever counted nobody wrote any; the epoch
+/// tells nothing, since whoever numbers a snapshot puts one there.
 const ENTER: &str = r"
-local empty = redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) == 0
+local empty = redis.call('EXISTS', KEYS[3], KEYS[4], KEYS[5]) == 0
 local stood = number(KEYS[1], latest)
 local epoch, version = settle()
 if stood ~= epoch then keep(epoch, version) end

@@ -57,8 +57,6 @@ pub enum Words {
 
 /// How long giving everything back to an empty Redis may take.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
-/// How often what is foreign is logged.
-const SPARINGLY: Duration = Duration::from_secs(60);
 
 impl Shared {
     pub async fn new(
@@ -88,17 +86,17 @@ impl Shared {
             tried: watch::Sender::new(false),
             changed: Notify::new(),
             noted: Mutex::default(),
-            foreign: Sparing::once_in(SPARINGLY),
-            unnumbered: Sparing::once_in(SPARINGLY),
+            foreign: Sparing::once_a_minute(),
+            unnumbered: Sparing::once_a_minute(),
         })
     }
 
-    /// On a new connection: what is in force, for both sides. A Redis that has nothing at all has lost
-    /// it, and gets it back.
+    /// What is in force, for both sides: on a new connection, and when a Redis seems to have been
+    /// emptied. One that has nothing at all has lost it, and gets it back.
     pub async fn settle(&self, connection: &Arc<Connection>) -> Result<(), Fault> {
         let keys = self.scripts.keys();
         let mut exist = redis::cmd("EXISTS");
-        exist.arg(&[keys.epoch(), keys.decisions(), keys.modes()]);
+        exist.arg(&[keys.decisions(), keys.modes(), keys.changes()]);
         let exists: u32 = self.link.ask_on(connection, exist).await?;
         let (mut decisions, mut modes) = (Vec::new(), Vec::new());
         if exists == 0 {
