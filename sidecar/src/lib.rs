@@ -15,4 +15,5 @@ pub mod reload;
 pub mod secrets;
 pub mod snapshot;
 pub mod store;
+mod strangers;
 pub mod telemetry;

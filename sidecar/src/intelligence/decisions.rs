@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 use super::explain::Rule;
 use super::recent::RecentlyClean;
 use super::sources::{DecisionMap, Sources};
-use super::strangers::is_deceptive;
 use crate::clock::Clock;
 use crate::snapshot::{Changed, Publisher};
 use crate::store::{DecisionChange, Store, StoreError};
+use crate::strangers::is_deceptive;
 use crate::telemetry::{Metrics, Sparing, chain};
 
 /// Wider bans need `force`, and so do wider allows: they switch protection off.
@@ -27,8 +27,6 @@ const WIDEST_V6: u8 = 32;
 const LONGEST_TEXT: usize = 200;
 /// How often lapsed decisions are cleared away. They stop counting by themselves.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often it is logged that they cannot be.
-const WARN_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 pub struct NewDecision {
@@ -188,7 +186,7 @@ impl Decisions {
 
     /// Clears away what has lapsed, for as long as it is polled.
     pub async fn sweep(&self) {
-        let warning = Sparing::once_in(WARN_PAUSE);
+        let warning = Sparing::once_a_minute();
         let mut ticks = tokio::time::interval(SWEEP);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

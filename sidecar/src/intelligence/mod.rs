@@ -19,7 +19,6 @@ mod retry_after;
 pub mod setup;
 mod siblings;
 pub mod sources;
-mod strangers;
 mod take_over;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Limits, Outcome, Provider, Reply, Word};
 use crate::http::{Answer, Get, HttpClient, HttpError};
 use crate::intelligence::retry_after::retry_after;
-use crate::intelligence::strangers::plain;
+use crate::strangers::plain;
 use crate::telemetry::chain;
 
 /// An answer has about 500 bytes; without `verbose` it never has more than a few thousand.

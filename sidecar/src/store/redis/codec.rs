@@ -5,11 +5,14 @@ use reputation::mode::ModeOverride;
 use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
 
 use crate::store::StoredVerdict;
+use crate::strangers::is_deceptive;
 
 /// The longest verdict in octets. Answers are cut off beyond it.
 pub const LONGEST_VERDICT: usize = 64;
-/// The longest decision as JSON: its two texts have at most 200 characters each.
+/// The longest decision as JSON.
 pub const LONGEST_DECISION: usize = 4096;
+/// The longest reason and author of a decision, in characters.
+const LONGEST_TEXT: usize = 200;
 /// The longest list of modes as JSON: 256 of them with routes of 256 octets.
 pub const LONGEST_MODES: usize = 256 * 1024;
 const MOST_MODES: usize = 256;
@@ -106,7 +109,8 @@ pub fn read_id(name: &[u8]) -> Option<DecisionId> {
 
 pub fn read_decision(id: DecisionId, json: &[u8]) -> Option<Decision> {
     let decision: Decision = serde_json::from_slice(json).ok()?;
-    let is_line = |text: &str| !text.chars().any(char::is_control);
+    let is_line =
+        |text: &str| text.chars().count() <= LONGEST_TEXT && !text.chars().any(is_deceptive);
     // No sidecar bans or throttles everybody.
     let is_bounded = decision.cidr.len() > 0 || decision.kind == DecisionKind::Allow;
     let ends_later = decision.expires.is_none_or(|end| end > decision.created);
@@ -206,6 +210,9 @@ mod tests {
             ("203.0.113.7/32", "203.0.113.7/40"),
             ("ban", "pardon"),
             ("scan", "sc\\nan"),
+            ("scan", "sc\\u202ean"),
+            ("scan", &"s".repeat(LONGEST_TEXT + 1)),
+            ("anna", &"a".repeat(LONGEST_TEXT + 1)),
             (":20", ":5"),
             ("\"created\":10,", ""),
             ("{", "["),

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::config::{FeedFormat, ListScore};
 use crate::intelligence::prefixes::{PrefixMap, PrefixMapBuilder};
-use crate::intelligence::strangers::plain;
+use crate::strangers::plain;
 
 /// What a feed lists: a score for each prefix.
 pub type Listing = PrefixMap<u8>;
