@@ -79,6 +79,7 @@ impl Modes {
         let seconds = ttl.map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
         let until = seconds.map(|seconds| self.clock.now().plus(seconds));
         let mode = ModeOverride { mode, route, until };
+        self.read().await?;
         let mut modes = self.in_force();
         modes.retain(|other| other.route != mode.route);
         if modes.len() >= MOST {
@@ -93,6 +94,7 @@ impl Modes {
     pub async fn clear(&self, route: Option<&str>) -> Result<(), ModeError> {
         let _one = self.changing.lock().await;
         tracing::info!(?route, "modes taken back");
+        self.read().await?;
         let mut modes = self.in_force();
         modes.retain(|mode| route.is_some_and(|route| mode.route.as_deref() != Some(route)));
         Ok(self.replace(modes).await?)
@@ -101,6 +103,12 @@ impl Modes {
     /// Reads what the store has now, where others may have written; tells whether it differs.
     pub async fn read_again(&self) -> Result<bool, StoreError> {
         let _one = self.changing.lock().await;
+        self.read().await
+    }
+
+    /// Before a change too: all modes are written at once, so one that a sibling has just set would be
+    /// lost if it were not known here yet.
+    async fn read(&self) -> Result<bool, StoreError> {
         let read = self.store.modes().await?;
         let differs = read != *self.sources.modes();
         if differs {

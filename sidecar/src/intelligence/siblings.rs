@@ -103,6 +103,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_mode_that_a_sibling_has_just_set_is_not_lost_by_setting_another() {
+        let redis = Server::start("").await;
+        let [one, other] = both(&redis).await;
+        for round in 0..5 {
+            for (harness, name) in [(&one, "one"), (&other, "other")] {
+                let route = Some(format!("{name}-{round}"));
+                let set = harness.intelligence.set_mode(Mode::Off, route, None);
+                set.await.unwrap();
+            }
+        }
+        for harness in [&one, &other] {
+            until(|| harness.intelligence.modes().len() == 10).await;
+        }
+    }
+
+    #[tokio::test]
     async fn what_a_sibling_published_is_no_reason_for_an_epoch_and_its_epoch_is_followed() {
         let redis = Server::start("").await;
         let [one, other] = both(&redis).await;
