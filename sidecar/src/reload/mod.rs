@@ -187,6 +187,10 @@ async fn is_stream(path: &Path) -> bool {
 }
 
 async fn look(path: &Path) -> Found {
+    if is_stream(path).await {
+        // Whoever opens a pipe waits for somebody to write into it, and so would all later changes.
+        return Err(format!("{} is no file", path.display()));
+    }
     let path = path.to_owned();
     let read =
         tokio::task::spawn_blocking(move || config::text(&path).map_err(|error| chain(&error)));

@@ -176,3 +176,25 @@ async fn what_is_no_text_or_has_no_end_is_refused() {
     }
     assert_eq!(watched.harness.listed(LISTED).as_deref(), Some("list"));
 }
+
+#[tokio::test]
+async fn a_pipe_in_place_of_the_file_is_refused_and_does_not_end_the_watch() {
+    let watched = Watched::start(LIST).await;
+    watched.write("[gaurd]\n");
+    until(|| watched.fault().is_some()).await;
+    std::fs::remove_file(watched.path()).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        watched.path(),
+        rustix::fs::FileType::Fifo,
+        mode,
+        0,
+    )
+    .unwrap();
+    watched.watch.read_again();
+    until(|| watched.fault().unwrap().ends_with("is no file")).await;
+    std::fs::remove_file(watched.path()).unwrap();
+    watched.write(LIST);
+    until(|| watched.fault().is_none()).await;
+}
