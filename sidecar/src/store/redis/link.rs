@@ -1,6 +1,6 @@
 //! The way to Redis, as everybody in here uses it: one connection for all, or the reason why there is
-//! none. After the first command that is not answered in time nobody waits again: the way is closed
-//! until whoever keeps it (`keeper`) has seen an answer.
+//! none. After the first command that is not answered in time nobody in a hurry waits again, and after
+//! the keeper's (`keeper`) own nobody at all: the way is closed until the keeper has seen an answer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,10 +33,17 @@ pub enum Standing {
     Lost,
 }
 
+#[derive(Clone, Copy)]
+enum Patience {
+    Usual,
+    Little,
+}
+
 enum State {
     Up(Arc<Connection>),
-    /// It did not answer once.
-    Doubtful(String),
+    /// It did not answer once, which may have been a hasty question: one that may wait longer is still
+    /// put, or a slow Redis would take no bans while it is asked for verdicts.
+    Doubtful(Arc<Connection>, String),
     Down(String),
 }
 
@@ -59,13 +66,13 @@ impl Link {
     pub fn fault(&self) -> Option<String> {
         match &*self.state() {
             State::Up(_) => None,
-            State::Doubtful(why) | State::Down(why) => Some(why.clone()),
+            State::Doubtful(_, why) | State::Down(why) => Some(why.clone()),
         }
     }
 
     /// One command.
     pub async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Fault> {
-        let connection = self.connection()?;
+        let connection = self.connection(Patience::Usual)?;
         self.ask_on(&connection, command).await
     }
 
@@ -95,7 +102,7 @@ impl Link {
     /// Several quick commands in one round trip, for somebody who would rather do without than wait as
     /// long as others do.
     pub async fn ask_all(&self, commands: &Pipeline) -> Result<Answers<'_>, Fault> {
-        let connection = self.connection()?;
+        let connection = self.connection(Patience::Little)?;
         let limit = self.timeout / HASTE;
         let answers = self.exchange(&connection, commands, limit).await?;
         Ok(Answers {
@@ -105,10 +112,12 @@ impl Link {
         })
     }
 
-    fn connection(&self) -> Result<Arc<Connection>, Fault> {
-        match &*self.state() {
-            State::Up(connection) => Ok(Arc::clone(connection)),
-            State::Doubtful(why) | State::Down(why) => Err(Fault::Away {
+    fn connection(&self, patience: Patience) -> Result<Arc<Connection>, Fault> {
+        match (&*self.state(), patience) {
+            (State::Up(connection), _) | (State::Doubtful(connection, _), Patience::Usual) => {
+                Ok(Arc::clone(connection))
+            }
+            (State::Doubtful(_, why) | State::Down(why), _) => Err(Fault::Away {
                 place: self.place.clone(),
                 why: why.clone(),
             }),
@@ -154,12 +163,17 @@ impl Link {
             return fault;
         }
         let mut state = self.state();
-        if matches!(&*state, State::Up(now) if Arc::ptr_eq(now, connection)) {
+        let is_news = match &*state {
+            State::Up(now) => Arc::ptr_eq(now, connection),
+            State::Doubtful(now, _) => ends && Arc::ptr_eq(now, connection),
+            State::Down(_) => false,
+        };
+        if is_news {
             let why = fault.to_string();
             *state = if ends {
                 State::Down(why)
             } else {
-                State::Doubtful(why)
+                State::Doubtful(Arc::clone(connection), why)
             };
             self.doubted.notify_one();
         }
@@ -189,7 +203,7 @@ impl Link {
     pub fn standing(&self, connection: &Arc<Connection>) -> Standing {
         match &*self.state() {
             State::Up(now) if Arc::ptr_eq(now, connection) => Standing::Good,
-            State::Doubtful(_) => Standing::Doubtful,
+            State::Doubtful(..) => Standing::Doubtful,
             State::Up(_) | State::Down(_) => Standing::Lost,
         }
     }

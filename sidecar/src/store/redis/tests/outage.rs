@@ -137,6 +137,29 @@ async fn a_newcomer_who_reaches_an_empty_redis_first_does_not_cost_others_decisi
 }
 
 #[tokio::test]
+async fn a_redis_too_slow_for_verdicts_still_takes_a_ban() {
+    let (server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
+    let mut config = server.config();
+    config.timeout = Duration::from_secs(2);
+    let store = open(&config, directory.path()).await;
+    server.signal(Signal::STOP);
+    store
+        .verdicts(&[key("abuseipdb", "203.0.113.7")])
+        .await
+        .unwrap_err();
+    let ban = decision(1, "203.0.113.7");
+    let (given, ()) = tokio::join!(store.put_decision(&ban), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server.signal(Signal::CONT);
+    });
+    given.unwrap();
+    until("it is trusted again", async || {
+        store.health().await.fault.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_silent_redis_is_waited_for_once() {
     let (server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
     let mut config = server.config();
