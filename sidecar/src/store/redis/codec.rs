@@ -109,13 +109,18 @@ pub fn read_id(name: &[u8]) -> Option<DecisionId> {
 
 pub fn read_decision(id: DecisionId, json: &[u8]) -> Option<Decision> {
     let decision: Decision = serde_json::from_slice(json).ok()?;
+    (decision.id == id && is_decision(&decision)).then_some(decision)
+}
+
+/// Whether it is one that a sidecar gives.
+pub fn is_decision(decision: &Decision) -> bool {
     let is_line =
         |text: &str| text.chars().count() <= LONGEST_TEXT && !text.chars().any(is_deceptive);
     // No sidecar bans or throttles everybody.
     let is_bounded = decision.cidr.len() > 0 || decision.kind == DecisionKind::Allow;
     let ends_later = decision.expires.is_none_or(|end| end > decision.created);
     let texts = is_line(&decision.reason) && is_line(&decision.author);
-    (decision.id == id && is_bounded && ends_later && texts).then_some(decision)
+    is_bounded && ends_later && texts
 }
 
 pub fn read_modes(json: &[u8]) -> Option<Vec<ModeOverride>> {
@@ -123,11 +128,16 @@ pub fn read_modes(json: &[u8]) -> Option<Vec<ModeOverride>> {
         return Some(Vec::new());
     }
     let modes: Vec<ModeOverride> = serde_json::from_slice(json).ok()?;
+    are_modes(&modes).then_some(modes)
+}
+
+/// Whether they are such as a sidecar sets.
+pub fn are_modes(modes: &[ModeOverride]) -> bool {
     let is_route = |route: &str| {
         (1..=LONGEST_ROUTE).contains(&route.len()) && !route.chars().any(char::is_control)
     };
     let good = |mode: &ModeOverride| mode.route.as_deref().is_none_or(is_route);
-    (modes.len() <= MOST_MODES && modes.iter().all(good)).then_some(modes)
+    modes.len() <= MOST_MODES && modes.iter().all(good)
 }
 
 #[cfg(test)]

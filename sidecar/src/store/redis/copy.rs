@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use super::codec;
 use crate::store::DecisionChange;
 use crate::telemetry::chain;
 
@@ -41,6 +42,27 @@ struct Known {
 struct Words {
     decisions: Vec<Decision>,
     modes: Vec<ModeOverride>,
+}
+
+impl Words {
+    /// Without what no sidecar can have written: a copy is read like any foreign input.
+    fn checked(mut self) -> Self {
+        let before = self.decisions.len();
+        self.decisions.retain(codec::is_decision);
+        let dropped = before - self.decisions.len();
+        let modes = codec::are_modes(&self.modes);
+        if !modes {
+            self.modes.clear();
+        }
+        if dropped > 0 || !modes {
+            tracing::warn!(
+                dropped,
+                modes,
+                "something in the copy of what is in Redis is not what a sidecar keeps there: it is left out"
+            );
+        }
+        self
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,12 +91,13 @@ impl Copy {
         let version = read::<SnapshotVersion>(&directory.join(VERSION_FILE), &place);
         let version = version.filter(|it| it.epoch <= u64::from(now.0).saturating_add(SKEW));
         let words = read::<Words>(&directory.join(WORDS_FILE), &place);
+        let words = words.unwrap_or_default().checked();
         Ok(Self {
             directory: directory.to_owned(),
             place,
             known: Mutex::new(Known {
                 version: version.unwrap_or(NOTHING),
-                words: Arc::new(words.unwrap_or_default()),
+                words: Arc::new(words),
                 unsaved: false,
             }),
             changed: Notify::new(),
@@ -262,5 +285,19 @@ mod tests {
         let copy = Copy::open(directory.path(), "here".to_owned(), CREATED).unwrap();
         assert_eq!(copy.version(), NOTHING);
         assert!(copy.decisions().is_empty());
+    }
+
+    #[test]
+    fn a_decision_in_the_copy_that_no_sidecar_gave_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Copy::open(directory.path(), "here".to_owned(), CREATED).unwrap();
+        let good = decision(1, "203.0.113.0/24");
+        let copy = open();
+        copy.set_decisions(vec![good.clone(), decision(2, "0.0.0.0/0")]);
+        copy.set_modes(serde_json::from_str(r#"[{"mode":"off","route":""}]"#).unwrap());
+        copy.save_words();
+        let again = open();
+        assert_eq!(again.decisions(), [good]);
+        assert!(again.modes().is_empty());
     }
 }
