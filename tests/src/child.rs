@@ -6,9 +6,10 @@ use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process;
+use tokio::time::{Instant, sleep};
 
 use crate::error::KitError;
-use crate::wait::eventually;
+use crate::wait::STEP;
 
 /// How much of a log is shown when a part fails.
 const TAIL_LINES: usize = 40;
@@ -106,30 +107,29 @@ impl Child {
         &mut self,
         wanted: &'static str,
         limit: Duration,
-        mut ready: impl FnMut(&Self) -> bool,
+        mut ready: impl AsyncFnMut(&Self) -> bool,
     ) -> Result<(), KitError> {
-        let mut died = false;
-        let done = eventually(limit, || {
-            died = self.has_ended();
-            died || ready(self)
-        })
-        .await;
-        let part = self.name.to_owned();
-        match (died, done) {
-            (true, _) => Err(KitError::Died {
-                part,
-                log: self.log_tail(),
-            }),
-            (false, true) => Ok(()),
-            (false, false) => {
-                let (seconds, log) = (limit.as_secs(), self.log_tail());
-                Err(KitError::NotReady {
-                    part,
-                    seconds,
-                    wanted,
-                    log,
-                })
+        let end = Instant::now() + limit;
+        loop {
+            // First: another process may answer in its place.
+            if self.has_ended() {
+                return Err(KitError::Died {
+                    part: self.name.to_owned(),
+                    log: self.log_tail(),
+                });
             }
+            if ready(self).await {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(KitError::NotReady {
+                    part: self.name.to_owned(),
+                    seconds: limit.as_secs(),
+                    wanted,
+                    log: self.log_tail(),
+                });
+            }
+            sleep(STEP).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-const STEP: Duration = Duration::from_millis(10);
+pub(crate) const STEP: Duration = Duration::from_millis(10);
 
 /// Asks `condition` again and again until it is true or `deadline` has passed; says which.
 pub async fn eventually(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {

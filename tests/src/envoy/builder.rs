@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -47,30 +46,16 @@ impl Envoy {
     }
 
     async fn until_live(&mut self) -> Result<(), KitError> {
-        let end = tokio::time::Instant::now() + START_LIMIT;
-        loop {
-            let live = Request::get("/ready").send(self.admin).await;
-            if live.is_ok_and(|response| response.status == 200) {
-                self.addresses = self.listeners().await;
-                if self.addresses.edge.is_some() {
-                    return Ok(());
-                }
-            }
-            let (part, log) = ("Envoy".to_owned(), self.child.log_tail());
-            if self.child.has_ended() {
-                return Err(KitError::Died { part, log });
-            }
-            if tokio::time::Instant::now() >= end {
-                let (seconds, wanted) = (START_LIMIT.as_secs(), "it is live and listens");
-                return Err(KitError::NotReady {
-                    part,
-                    seconds,
-                    wanted,
-                    log,
-                });
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let admin = self.admin;
+        let live = async |_: &Child| {
+            let ready = Request::get("/ready").send(admin).await;
+            ready.is_ok_and(|response| response.status == 200)
+                && Listeners::of(admin).await.edge.is_some()
+        };
+        let wanted = "it is live and listens";
+        self.child.wait_until(wanted, START_LIMIT, live).await?;
+        self.addresses = Listeners::of(admin).await;
+        Ok(())
     }
 }
 
@@ -143,7 +128,7 @@ impl EnvoyBuilder {
                 .ok()
         };
         child
-            .wait_until(wanted, START_LIMIT, |_| read_admin().is_some())
+            .wait_until(wanted, START_LIMIT, async |_| read_admin().is_some())
             .await?;
         let admin = read_admin().unwrap_or(ANY_PORT);
         let mut envoy = Envoy {

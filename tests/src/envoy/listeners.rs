@@ -21,23 +21,26 @@ pub struct Listeners {
 impl Envoy {
     /// Where a listener of this name is, once it listens.
     pub async fn listener(&self, name: &str) -> Option<SocketAddr> {
-        find(&self.listing().await, name)
+        find(&listing(self.admin).await, name)
     }
+}
 
-    pub(super) async fn listeners(&self) -> Listeners {
-        let listing = self.listing().await;
-        Listeners {
+impl Listeners {
+    /// Those that listen by now.
+    pub async fn of(admin: SocketAddr) -> Self {
+        let listing = listing(admin).await;
+        Self {
             edge: find(&listing, "edge"),
             reputation_api: find(&listing, "reputation_api"),
             stats: find(&listing, "stats"),
         }
     }
+}
 
-    async fn listing(&self) -> Value {
-        let request = Request::get("/listeners?format=json");
-        let answer = request.send(self.admin).await;
-        answer.map(|answer| answer.json()).unwrap_or_default()
-    }
+async fn listing(admin: SocketAddr) -> Value {
+    let request = Request::get("/listeners?format=json");
+    let answer = request.send(admin).await;
+    answer.map(|answer| answer.json()).unwrap_or_default()
 }
 
 fn find(listing: &Value, name: &str) -> Option<SocketAddr> {

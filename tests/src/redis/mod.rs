@@ -119,23 +119,10 @@ impl Redis {
         command.arg(self.config_file());
         let mut child = Child::spawn("redis", &mut command, self.folder.path())?;
         let address = self.address;
-        let end = tokio::time::Instant::now() + START_LIMIT;
-        while !answers(address).await {
-            let (part, log) = ("Redis".to_owned(), child.log_tail());
-            if child.has_ended() {
-                return Err(KitError::Died { part, log });
-            }
-            if tokio::time::Instant::now() >= end {
-                let (seconds, wanted) = (START_LIMIT.as_secs(), "it answers PING");
-                return Err(KitError::NotReady {
-                    part,
-                    seconds,
-                    wanted,
-                    log,
-                });
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let ready = async |_: &Child| answers(address).await;
+        child
+            .wait_until("it answers PING", START_LIMIT, ready)
+            .await?;
         self.child = Some(child);
         Ok(())
     }

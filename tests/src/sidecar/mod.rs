@@ -192,7 +192,7 @@ impl Sidecar {
         let mut child = Child::spawn("sidecar", &mut command, self.folder.path())?;
         let metrics = self.metrics();
         let wanted = "its ports answer";
-        let answers = |_: &Child| {
+        let answers = async |_: &Child| {
             std::net::TcpStream::connect_timeout(&metrics, Duration::from_millis(200)).is_ok()
         };
         child.wait_until(wanted, START_LIMIT, answers).await?;

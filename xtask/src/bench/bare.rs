@@ -34,7 +34,7 @@ impl BareServer {
         let folder = tempfile::tempdir_in(folder).map_err(Error::file("cannot use", folder))?;
         let mut process = Child::spawn("bare", &mut Command::new(program), folder.path())?;
         let address = |process: &Child| process.stdout().trim().parse().ok();
-        let listens = |process: &Child| address(process).is_some();
+        let listens = async |process: &Child| address(process).is_some();
         process
             .wait_until("it says where it listens", PATIENCE, listens)
             .await?;
