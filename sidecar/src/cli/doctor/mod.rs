@@ -161,18 +161,7 @@ fn of_sidecar(examined: Examined) -> Vec<Finding> {
 
 fn of_proxies(readings: &[Readings], examined: &Examined) -> Vec<Finding> {
     let several = readings.len() > 1;
-    let of_one = |reading: &Readings| {
-        let findings = reading.findings(examined);
-        let place = reading.url.to_string();
-        let place = move |finding: Finding| {
-            if several {
-                finding.at(place.clone())
-            } else {
-                finding
-            }
-        };
-        findings.into_iter().map(place).collect::<Vec<_>>()
-    };
+    let of_one = |reading: &Readings| placed(reading.findings(examined), &reading.url, several);
     readings.iter().flat_map(of_one).collect()
 }
 
@@ -191,14 +180,7 @@ fn of_edges(answers: &[Asked<Answer>], readings: &[Readings], examined: &Examine
             hidden: is_hidden(examined),
             off: is_off(examined),
         };
-        let findings = canary::findings(url, &facts);
-        findings.map(|finding| {
-            if several {
-                finding.at(url.to_string())
-            } else {
-                finding
-            }
-        })
+        placed(canary::findings(url, &facts), url, several)
     };
     answers.iter().flat_map(of_one).collect()
 }
@@ -213,16 +195,18 @@ fn of_settings(dumps: &[Asked<Bytes>]) -> Vec<Finding> {
             },
             Err(error) => without_dump(&chain(error)),
         };
-        let place = |finding: Finding| {
-            if several {
-                finding.at(url.to_string())
-            } else {
-                finding
-            }
-        };
-        findings.into_iter().map(place).collect::<Vec<_>>()
+        placed(findings, url, several)
     };
     dumps.iter().flat_map(of_one).collect()
+}
+
+/// Says of each finding whose it is, where several were asked.
+fn placed(findings: impl IntoIterator<Item = Finding>, url: &Url, several: bool) -> Vec<Finding> {
+    let place = |finding: Finding| match several {
+        true => finding.at(url.to_string()),
+        false => finding,
+    };
+    findings.into_iter().map(place).collect()
 }
 
 fn without_dump(why: &str) -> Vec<Finding> {
