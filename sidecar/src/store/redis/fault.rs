@@ -34,8 +34,8 @@ pub enum Fault {
     )]
     Password,
     #[error(
-        "its user {user} may not do what is needed: give it `~{namespace}:* &{namespace}:* \
-         +@all -@dangerous +info +config|get` ({said})"
+        "its user {user} may not do what is needed: give it `~{namespace}:* &{namespace}:*` and the \
+         commands that docs/redis.md names ({said})"
     )]
     Permission {
         user: String,
