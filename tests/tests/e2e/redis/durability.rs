@@ -3,7 +3,7 @@
 use kit::abuseipdb::{AbuseIpDb, KEY};
 use kit::{Redis, Request, eventually};
 
-use super::{published, sidecar_on, until_concern, until_logged, until_store_is};
+use super::{durable, published, sidecar_on, until_concern, until_logged, until_store_is};
 use crate::common::{Edge, LIMIT, cli, until_status};
 
 const BANNED: &str = "203.0.113.5";
@@ -35,6 +35,17 @@ async fn ask_about(edge: &Edge, address: &str) {
     assert_eq!(answer.unwrap().status, 200);
 }
 
+/// Snapshots are numbered on in the same epoch, and what was decided can be taken back.
+async fn goes_on_from(before: (u64, u64), edge: &Edge) {
+    let after = published(&edge.sidecar).await;
+    assert!(
+        after > before && after.0 == before.0,
+        "{before:?}, then {after:?}"
+    );
+    edge.cli(&["unban", BANNED]).await;
+    assert!(until_status(&edge.envoy, BANNED, 200).await);
+}
+
 async fn still_holds(edge: &Edge, abuseipdb: &AbuseIpDb) {
     let decisions = cli(&edge.sidecar, &["decisions"]).await;
     assert!(
@@ -63,23 +74,12 @@ async fn bans_unbans_modes_and_the_quota_survive_kill_9_of_the_sidecar() {
     edge.sidecar.kill();
     edge.sidecar.restart().await.unwrap();
     still_holds(&edge, &abuseipdb).await;
-    let after = published(&edge.sidecar).await;
-    assert!(
-        after > before && after.0 == before.0,
-        "{before:?}, then {after:?}"
-    );
-    edge.cli(&["unban", BANNED]).await;
-    assert!(until_status(&edge.envoy, BANNED, 200).await);
+    goes_on_from(before, &edge).await;
 }
 
 #[tokio::test]
 async fn with_an_append_only_file_they_survive_kill_9_of_both() {
-    let mut redis = Redis::builder()
-        .unwrap()
-        .append_only()
-        .start()
-        .await
-        .unwrap();
+    let mut redis = durable().await;
     let abuseipdb = AbuseIpDb::start().await.unwrap();
     let mut edge = given(&redis, &abuseipdb).await;
     assert!(until_concern(&edge.sidecar, "no_persistence", false).await);
@@ -89,13 +89,7 @@ async fn with_an_append_only_file_they_survive_kill_9_of_both() {
     redis.restart().await.unwrap();
     edge.sidecar.restart().await.unwrap();
     still_holds(&edge, &abuseipdb).await;
-    let after = published(&edge.sidecar).await;
-    assert!(
-        after > before && after.0 == before.0,
-        "{before:?}, then {after:?}"
-    );
-    edge.cli(&["unban", BANNED]).await;
-    assert!(until_status(&edge.envoy, BANNED, 200).await);
+    goes_on_from(before, &edge).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,12 @@ use kit::{Redis, Request, Sidecar, eventually, eventually_async, prometheus};
 
 use crate::common::{LIMIT, sidecar_that_blocks};
 
+/// A Redis that keeps through its own death what it was told.
+pub async fn durable() -> Redis {
+    let builder = Redis::builder().unwrap().append_only();
+    builder.start().await.unwrap()
+}
+
 /// A sidecar that keeps its words in this Redis, with the canary on its list.
 pub fn sidecar_on(redis: &Redis) -> SidecarBuilder {
     sidecar_that_blocks(&[]).redis(&redis.url())

@@ -11,7 +11,7 @@ use kit::{Connection, Redis, Request};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::{look_up, refused, sidecar_on, until_concern, until_done, until_store_is};
+use super::{durable, look_up, refused, sidecar_on, until_concern, until_done, until_store_is};
 use crate::common::{CANARY, Edge, until_status};
 
 const BANNED: &str = "203.0.113.5";
@@ -170,12 +170,7 @@ async fn a_stopped_redis_delays_nobody_beyond_the_hold() {
 
 #[tokio::test]
 async fn a_redis_that_dies_under_load_and_comes_back_costs_no_answer() {
-    let mut redis = Redis::builder()
-        .unwrap()
-        .append_only()
-        .start()
-        .await
-        .unwrap();
+    let mut redis = durable().await;
     let abuseipdb = AbuseIpDb::start().await.unwrap();
     let edge = edge(&redis, &abuseipdb).await;
     for _ in 0..2 {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use kit::child::Signal;
 use kit::{Redis, Upstream};
 
-use super::{look_up, published, refused, sidecar_on, until_done, until_logged, until_store_is};
+use super::{
+    durable, look_up, published, refused, sidecar_on, until_done, until_logged, until_store_is,
+};
 use crate::common::{CANARY, Edge, LIMIT, between, until_status};
 
 const BANNED: &str = "203.0.113.5";
@@ -51,12 +53,7 @@ async fn a_redis_that_does_not_answer_delays_the_start_by_seconds_only() {
 
 #[tokio::test]
 async fn a_sidecar_that_is_restarted_while_redis_is_down_still_knows_what_was_decided() {
-    let mut redis = Redis::builder()
-        .unwrap()
-        .append_only()
-        .start()
-        .await
-        .unwrap();
+    let mut redis = durable().await;
     let mut edge = Edge::start(sidecar_on(&redis)).await;
     edge.cli(&["ban", BANNED]).await;
     assert!(until_status(&edge.envoy, BANNED, 403).await);
