@@ -78,8 +78,7 @@ async fn a_redis_restored_from_an_old_backup_is_gone_beyond() {
     let store = rig.store().await;
     store.raise_epoch(EPOCH + 9).await.unwrap();
     let before = store.next_version().await.unwrap();
-    rig.put(&["SET", "pc:epoch", &EPOCH.to_string()])
-        .await;
+    rig.put(&["SET", "pc:epoch", &EPOCH.to_string()]).await;
     rig.put(&["SET", "pc:version", "3"]).await;
     assert!(store.next_version().await.unwrap() > before);
 }
@@ -101,8 +100,7 @@ async fn decisions_that_are_none_are_left_out_and_known_ones_stay() {
         ("0000000000000005", &serde_json::to_string(&good).unwrap()),
         ("", ""),
     ] {
-        rig.put(&["HSET", "pc:decisions", field, value])
-            .await;
+        rig.put(&["HSET", "pc:decisions", field, value]).await;
     }
     let mut found = store.decisions().await.unwrap();
     found.sort_by_key(|decision| decision.id);
@@ -120,10 +118,7 @@ async fn decisions_of_another_type_leave_those_in_force_and_are_named_until_they
     rig.put(&["RPUSH", "pc:decisions", "x"]).await;
     assert_eq!(store.decisions().await.unwrap(), std::slice::from_ref(&ban));
     let fault = store.health().await.fault.unwrap();
-    assert!(
-        fault.contains("pc:decisions is not what"),
-        "{fault}"
-    );
+    assert!(fault.contains("pc:decisions is not what"), "{fault}");
     let refused = store.put_decision(&decision(2, "203.0.113.8")).await;
     let refused = chain(&refused.unwrap_err());
     assert!(
@@ -173,8 +168,7 @@ async fn a_count_that_is_none_permits_no_call() {
         assert!(fault.contains("the count of day 5"), "{bad}: {fault}");
         store.quota("p", Day(5)).await.unwrap_err();
     }
-    rig.put(&["HSET", "pc:quota:p", "5", "4294967296"])
-        .await;
+    rig.put(&["HSET", "pc:quota:p", "5", "4294967296"]).await;
     assert_eq!(store.add_quota("p", Day(5)).await.unwrap(), u32::MAX);
     rig.put(&["SET", "pc:quota:q", "5"]).await;
     store.add_quota("q", Day(5)).await.unwrap_err();
@@ -231,11 +225,7 @@ async fn a_hundred_megabytes_under_one_of_our_names_are_never_read() {
         redis.call('HSET', KEYS[2], '0000000000000002', all) \
         redis.call('HSET', KEYS[2], all, 'x') \
         return redis.call('HSET', KEYS[3], '5', all)";
-    let names = [
-        "pc:epoch",
-        "pc:decisions",
-        "pc:quota:p",
-    ];
+    let names = ["pc:epoch", "pc:decisions", "pc:quota:p"];
     rig.put(&[&["EVAL", script, "3"][..], &names].concat())
         .await;
     // The test itself kept Redis busy.
