@@ -76,6 +76,16 @@ impl Link {
         self.ask_on(&connection, command).await
     }
 
+    /// One command that may take up to `limit`.
+    pub async fn ask_patiently<T: FromRedisValue>(
+        &self,
+        limit: Duration,
+        command: Cmd,
+    ) -> Result<T, Fault> {
+        let connection = self.connection(Patience::Usual)?;
+        self.ask_within(limit, &connection, command).await
+    }
+
     /// One command on a connection that need not be in use yet.
     pub async fn ask_on<T: FromRedisValue>(
         &self,

@@ -143,9 +143,14 @@ impl Store for RedisStore {
         let shared = &self.shared;
         let command = shared.scripts.put_modes(modes);
         let command = command.map_err(|error| failed(what, error))?;
+        let was_known = shared.copy.has_words();
         let changes = shared.link.ask(command).await;
-        shared.note_own_change(changes.map_err(|fault| failed(what, fault))?);
+        let count = changes.map_err(|fault| failed(what, fault))?;
+        shared.note_own_change(count);
         shared.copy.set_modes(modes.to_vec());
+        if count == 1 && was_known {
+            shared.give_all_back().await;
+        }
         Ok(())
     }
 

@@ -139,12 +139,47 @@ impl Shared {
     }
 
     pub async fn change_decisions(&self, change: DecisionChange) -> Result<(), Fault> {
+        let was_known = self.copy.has_words();
         let command = self.scripts.change(&change).map_err(unwritable)?;
         let changes = self.link.ask(command).await;
         let key = self.scripts.keys().decisions();
-        self.note_own_change(changes.map_err(|fault| fault.at(key))?);
+        let count = changes.map_err(|fault| fault.at(key))?;
+        self.note_own_change(count);
         self.copy.change_decisions(change);
+        if count == 1 && was_known {
+            self.give_all_back().await;
+        }
         Ok(())
+    }
+
+    /// The first change that Redis counted, although there was something: it was emptied a moment ago,
+    /// and others now read that change as all there is.
+    pub async fn give_all_back(&self) {
+        let change = DecisionChange {
+            put: self.copy.decisions(),
+            delete: Vec::new(),
+        };
+        let (decisions, modes) = (change.put.len(), self.copy.modes());
+        let given = async {
+            let command = self.scripts.change(&change).map_err(unwritable)?;
+            let count = self.link.ask_patiently(RESTORE_LIMIT, command).await?;
+            self.note_own_change(count);
+            let command = self.scripts.put_modes(&modes).map_err(unwritable)?;
+            let count = self.link.ask_patiently(RESTORE_LIMIT, command).await?;
+            self.note_own_change(count);
+            Ok::<_, Fault>(())
+        };
+        match given.await {
+            Ok(()) => tracing::warn!(
+                decisions,
+                "Redis had lost everything: what is known here \
+                was given back to it"
+            ),
+            Err(fault) => {
+                let fault = chain(&fault);
+                tracing::error!(fault, "decisions are in force here alone: Redis lost them");
+            }
+        }
     }
 
     pub async fn book(

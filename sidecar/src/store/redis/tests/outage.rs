@@ -118,6 +118,25 @@ async fn a_redis_that_is_emptied_under_way_gets_everything_back() {
 }
 
 #[tokio::test]
+async fn a_ban_given_to_a_redis_emptied_a_moment_ago_does_not_replace_all_others() {
+    let server = Server::start("").await;
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let one = server.open(directories[0].path()).await;
+    let (first, second) = (decision(1, "203.0.113.7"), decision(2, "203.0.113.8"));
+    one.put_decision(&first).await.unwrap();
+    let other = server.open(directories[1].path()).await;
+    assert_eq!(
+        other.decisions().await.unwrap(),
+        std::slice::from_ref(&first)
+    );
+    server.command::<()>(&["FLUSHALL"]).await;
+    one.put_decision(&second).await.unwrap();
+    let mut held = other.decisions().await.unwrap();
+    held.sort_by_key(|decision| decision.id);
+    assert_eq!(held, [first, second]);
+}
+
+#[tokio::test]
 async fn a_newcomer_who_reaches_an_empty_redis_first_does_not_cost_others_decisions() {
     let (mut server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
     let ban = decision(1, "203.0.113.7");
