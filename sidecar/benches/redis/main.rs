@@ -12,6 +12,7 @@ mod load;
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,8 +75,8 @@ async fn connect(url: &str) -> Anyhow<MultiplexedConnection> {
     Ok(client.get_multiplexed_async_connection().await?)
 }
 
-async fn open(url: &str) -> Anyhow<Arc<dyn Store>> {
-    let folder = std::env::temp_dir().join(format!("portcullis-bench-{}", std::process::id()));
+/// `folder` is for the store's copy.
+async fn open(url: &str, folder: &Path) -> Anyhow<Arc<dyn Store>> {
     let text = format!("[store]\nkind = \"redis\"\nurl = {url:?}\npath = {folder:?}\n");
     let config = Config::parse(&text, std::iter::empty()).map_err(|faults| faults.to_string())?;
     let secrets = Arc::new(Secrets::new(config.secrets.clone()));
@@ -96,7 +97,8 @@ fn key(number: u32) -> VerdictKey {
 }
 
 async fn fill(url: &str, count: u32) -> Anyhow<()> {
-    let store = open(url).await?;
+    let folder = tempfile::tempdir()?;
+    let store = open(url, folder.path()).await?;
     let now = SystemClock.now();
     for first in (0..count).step_by(AT_ONCE) {
         let mut writing = JoinSet::new();
@@ -124,7 +126,8 @@ fn verdict(number: u32, now: UnixSeconds) -> StoredVerdict {
 }
 
 async fn measure(url: &str, sidecar: SocketAddr, rounds: u32) -> Anyhow<()> {
-    let (store, plain) = (open(url).await?, connect(url).await?);
+    let folder = tempfile::tempdir()?;
+    let (store, plain) = (open(url, folder.path()).await?, connect(url).await?);
     let () = plain.clone().set(PLAIN_KEY, PLAIN_VALUE).await?;
     let http = Client::builder(TokioExecutor::new()).build_http();
     let bare = Bare::start(url)?;
