@@ -115,6 +115,7 @@ The operator's hand:
   {cli} ban {CLEAN} --for 1h --reason 'tried it'
   {cli} decisions
   {cli} unban {CLEAN}
+  {cli} doctor
 
 Where to look:
 
