@@ -103,8 +103,12 @@ redis.call('SET', KEYS[1], ARGV[3])
 return announce(KEYS[2], ARGV[1], ARGV[2])
 ";
 
-/// What has not the length of an id is none, and is not sent.
+/// What has not the length of an id is none, and is not sent. More of them than Redis lists in a fraction
+/// of `store.timeout` would keep it busy with nothing else.
 const LIST: &str = r"
+if redis.call('HLEN', KEYS[1]) > 200000 then
+  return redis.error_reply('ERR there are more than 200000 decisions')
+end
 local names = redis.call('HKEYS', KEYS[1])
 local ids = {}
 for _, name in ipairs(names) do

@@ -109,6 +109,23 @@ async fn decisions_that_are_none_are_left_out_and_known_ones_stay() {
 }
 
 #[tokio::test]
+async fn more_decisions_than_can_be_listed_leave_those_in_force_and_are_told_of() {
+    let rig = rig().await;
+    let store = rig.store().await;
+    let ban = decision(1, "203.0.113.7");
+    store.put_decision(&ban).await.unwrap();
+    let fill = "for id = 0x1000, 0x1000 + 200000 do \
+        redis.call('HSET', 'pc:decisions', string.format('%016x', id), '{}') end";
+    rig.put(&["EVAL", fill, "0"]).await;
+    assert_eq!(store.decisions().await.unwrap(), std::slice::from_ref(&ban));
+    let fault = store.health().await.fault.unwrap();
+    assert!(fault.contains("more than 200000 decisions"), "{fault}");
+    let more = decision(2, "203.0.113.8");
+    store.put_decision(&more).await.unwrap();
+    assert_eq!(store.decisions().await.unwrap(), [ban, more]);
+}
+
+#[tokio::test]
 async fn decisions_of_another_type_leave_those_in_force_and_are_named_until_they_are_gone() {
     let rig = rig().await;
     let store = rig.store().await;
