@@ -61,6 +61,10 @@ impl Watched {
     fn fault(&self) -> Option<String> {
         self.watch.status().fault
     }
+
+    async fn refused(&self, why: &str) {
+        until(|| self.fault().is_some_and(|fault| fault.contains(why))).await;
+    }
 }
 
 const LIST: &str = "[guard]\npermit_special = true\n[[feed]]\nname = \"list\"\n\
@@ -122,13 +126,7 @@ async fn an_emptied_file_does_not_end_all_protection() {
     let watched = Watched::start(LIST).await;
     std::fs::write(watched.path(), " \n").unwrap();
     watched.watch.read_again();
-    until(|| watched.fault().is_some()).await;
-    assert!(
-        watched
-            .fault()
-            .unwrap()
-            .contains("is empty, and was not before")
-    );
+    watched.refused("is empty, and was not before").await;
     assert_eq!(watched.harness.listed(LISTED).as_deref(), Some("list"));
 }
 
@@ -138,13 +136,7 @@ async fn a_file_that_is_gone_with_its_folder_is_missed_and_found_again() {
     let moved = watched.folder.path().with_extension("moved");
     std::fs::rename(watched.folder.path(), &moved).unwrap();
     watched.watch.read_again();
-    until(|| watched.fault().is_some()).await;
-    assert!(
-        watched
-            .fault()
-            .unwrap()
-            .contains("cannot be read: No such file")
-    );
+    watched.refused("cannot be read: No such file").await;
     std::fs::rename(&moved, watched.folder.path()).unwrap();
     until(|| watched.fault().is_none()).await;
     assert_eq!(watched.harness.listed(LISTED).as_deref(), Some("list"));
@@ -172,7 +164,7 @@ async fn what_is_no_text_or_has_no_end_is_refused() {
     ] {
         std::fs::write(watched.path(), bytes).unwrap();
         watched.watch.read_again();
-        until(|| watched.fault().is_some_and(|fault| fault.contains(why))).await;
+        watched.refused(why).await;
     }
     assert_eq!(watched.harness.listed(LISTED).as_deref(), Some("list"));
 }
@@ -193,7 +185,7 @@ async fn a_pipe_in_place_of_the_file_is_refused_and_does_not_end_the_watch() {
     )
     .unwrap();
     watched.watch.read_again();
-    until(|| watched.fault().unwrap().ends_with("is no file")).await;
+    watched.refused("is no file").await;
     std::fs::remove_file(watched.path()).unwrap();
     watched.write(LIST);
     until(|| watched.fault().is_none()).await;
