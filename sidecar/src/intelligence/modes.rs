@@ -1,11 +1,14 @@
 //! The modes that the operator sets at run time: kept in the store, sent in the manifest.
+//!
+//! They are the brake, so they hold even where the store does not take them; it is asked again until it
+//! does.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reputation::mode::{Mode, ModeOverride};
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::sources::Sources;
 use crate::clock::Clock;
@@ -16,6 +19,8 @@ use crate::store::{Store, StoreError};
 const MOST: usize = 256;
 /// The longest route or glob, in bytes.
 const LONGEST_ROUTE: usize = 256;
+/// How long to wait after the store did not take the modes.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Why a mode is not set or taken back.
 #[derive(Debug, Error)]
@@ -24,8 +29,11 @@ pub enum ModeError {
     Route,
     #[error("{MOST} modes are set already: take some back first")]
     TooMany,
-    #[error("the mode is not kept")]
-    Store(#[from] StoreError),
+    #[error(
+        "it holds at this sidecar's proxies from now on, but the store did not take it: a restart would \
+         end it, and other sidecars do not know of it. The store is asked again until it takes it"
+    )]
+    NotKept(#[source] StoreError),
 }
 
 pub struct Modes {
@@ -34,7 +42,16 @@ pub struct Modes {
     publisher: Publisher,
     clock: Arc<dyn Clock>,
     /// One change at a time, so that store and memory agree.
-    changing: Mutex<()>,
+    changing: Mutex<Kept>,
+    refused: Notify,
+}
+
+/// Whether the store has what is in force.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Kept {
+    #[default]
+    Yes,
+    NotYet,
 }
 
 impl Modes {
@@ -49,7 +66,8 @@ impl Modes {
             store: Arc::clone(store),
             publisher: publisher.clone(),
             clock: Arc::clone(clock),
-            changing: Mutex::new(()),
+            changing: Mutex::default(),
+            refused: Notify::new(),
         }
     }
 
@@ -75,11 +93,11 @@ impl Modes {
         if !route.as_deref().is_none_or(|it| speaks(it) && plain(it)) {
             return Err(ModeError::Route);
         }
-        let _one = self.changing.lock().await;
+        let mut kept = self.changing.lock().await;
         let seconds = ttl.map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
         let until = seconds.map(|seconds| self.clock.now().plus(seconds));
         let mode = ModeOverride { mode, route, until };
-        self.read().await?;
+        self.read_before_a_change(&mut kept).await;
         let mut modes = self.in_force();
         modes.retain(|other| other.route != mode.route);
         if modes.len() >= MOST {
@@ -87,28 +105,38 @@ impl Modes {
         }
         tracing::info!(mode = mode.mode.name(), route = ?mode.route, until = ?mode.until, "mode set");
         modes.push(mode);
-        Ok(self.replace(modes).await?)
+        self.replace(modes, &mut kept).await
     }
 
     /// Takes back what was set for `route`; without one, everything.
     pub async fn clear(&self, route: Option<&str>) -> Result<(), ModeError> {
-        let _one = self.changing.lock().await;
+        let mut kept = self.changing.lock().await;
         tracing::info!(?route, "modes taken back");
-        self.read().await?;
+        self.read_before_a_change(&mut kept).await;
         let mut modes = self.in_force();
         modes.retain(|mode| route.is_some_and(|route| mode.route.as_deref() != Some(route)));
-        Ok(self.replace(modes).await?)
+        self.replace(modes, &mut kept).await
     }
 
-    /// Reads what the store has now, where others may have written; tells whether it differs.
+    /// Reads what the store has now, where others may have written, or gives it what it did not take
+    /// before; tells whether what is in force differs.
     pub async fn read_again(&self) -> Result<bool, StoreError> {
-        let _one = self.changing.lock().await;
-        self.read().await
+        self.read(&mut *self.changing.lock().await).await
     }
 
-    /// Before a change too: all modes are written at once, so one that a sibling has just set would be
-    /// lost if it were not known here yet.
-    async fn read(&self) -> Result<bool, StoreError> {
+    /// Resolves when it is time to offer the store again what it did not take.
+    pub async fn overdue(&self) {
+        self.refused.notified().await;
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+
+    async fn read(&self, kept: &mut Kept) -> Result<bool, StoreError> {
+        if *kept == Kept::NotYet {
+            self.store.put_modes(&self.in_force()).await?;
+            tracing::info!("the store has taken the modes that it had refused");
+            *kept = Kept::Yes;
+            return Ok(false);
+        }
         let read = self.store.modes().await?;
         let differs = read != *self.sources.modes();
         if differs {
@@ -117,10 +145,22 @@ impl Modes {
         Ok(differs)
     }
 
-    async fn replace(&self, modes: Vec<ModeOverride>) -> Result<(), StoreError> {
-        self.store.put_modes(&modes).await?;
+    /// All modes are written at once, so one that a sibling has just set would be lost if it were not
+    /// known here yet. What cannot be read stays as it is: writing will say why.
+    async fn read_before_a_change(&self, kept: &mut Kept) {
+        if *kept == Kept::Yes {
+            let _unread = self.read(kept).await;
+        }
+    }
+
+    async fn replace(&self, modes: Vec<ModeOverride>, kept: &mut Kept) -> Result<(), ModeError> {
+        let put = self.store.put_modes(&modes).await;
         self.sources.set_modes(modes);
         self.publisher.publish(Changed::Words).await;
-        Ok(())
+        *kept = if put.is_ok() { Kept::Yes } else { Kept::NotYet };
+        if put.is_err() {
+            self.refused.notify_one();
+        }
+        put.map_err(ModeError::NotKept)
     }
 }

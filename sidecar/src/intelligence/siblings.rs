@@ -10,7 +10,7 @@ use crate::snapshot::{Changed, Publisher};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Sparing, chain};
 
-/// How long to wait after the store could not be read.
+/// How long to wait after the store could not be read or written.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 pub struct Siblings {
@@ -25,10 +25,16 @@ impl Siblings {
     pub async fn follow(self) {
         let warning = Sparing::once_a_minute();
         loop {
-            self.store.changed().await;
+            tokio::select! {
+                () = self.store.changed() => {}
+                () = self.modes.overdue() => {}
+            }
             while let Err(error) = self.catch_up().await {
                 if warning.is_due() {
-                    tracing::warn!(error = chain(&error), "others' decisions cannot be read");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "what is decided cannot be shared through the store"
+                    );
                 }
                 tokio::time::sleep(RETRY_AFTER).await;
             }
@@ -116,6 +122,28 @@ mod tests {
         for harness in [&one, &other] {
             until(|| harness.intelligence.modes().len() == 10).await;
         }
+    }
+
+    #[tokio::test]
+    async fn the_brake_holds_without_the_store_and_reaches_the_siblings_when_it_is_back() {
+        let mut redis = Server::start("").await;
+        let [one, other] = both(&redis).await;
+        one.published(|_| true).await;
+        redis.kill();
+        let set = one.intelligence.set_mode(Mode::Off, None, None).await;
+        let said = chain(&set.unwrap_err());
+        assert!(
+            said.contains("it holds at this sidecar's proxies"),
+            "{said}"
+        );
+        one.published(|snapshot| snapshot.manifest.modes.len() == 1)
+            .await;
+        assert!(other.intelligence.modes().is_empty());
+        redis.restart().await;
+        other
+            .published(|snapshot| snapshot.manifest.modes.len() == 1)
+            .await;
+        assert_eq!(one.intelligence.modes().len(), 1);
     }
 
     #[tokio::test]

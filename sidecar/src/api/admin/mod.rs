@@ -19,7 +19,6 @@ use super::token::AdminToken;
 use crate::doctor::Examiner;
 use crate::intelligence::Intelligence;
 use crate::intelligence::feeds::ReleaseError;
-use crate::store::StoreError;
 use crate::telemetry::chain;
 
 pub use body::{NewDecisionBody, NewModeBody};
@@ -141,9 +140,8 @@ impl Handler for Admin {
     }
 }
 
-/// An order that the store did not keep, and therefore does not hold. Whoever may give orders may know
-/// why.
-fn unwritten(error: &StoreError, what: &'static str) -> Problem {
+/// An order that the store did not keep. Whoever may give orders may know why.
+fn unwritten(error: &dyn std::error::Error, what: &'static str) -> Problem {
     let why = chain(error);
     tracing::error!(error = why, "{what}");
     Problem::new(Kind::Store).detail(why)

@@ -43,7 +43,7 @@ pub async fn handle(
             .detail(error.to_string())
             .at("/route"),
         ModeError::TooMany => Problem::new(Kind::Conflict).detail(error.to_string()),
-        ModeError::Store(error) => unwritten(&error, "a mode was not written"),
+        ModeError::NotKept(_) => unwritten(&error, "a mode is not kept"),
     })?;
     json(&Modes {
         modes: intelligence.modes(),
