@@ -98,10 +98,17 @@ async fn a_full_redis_refuses_a_ban_with_a_reason_and_nothing_else_stops() {
         said.contains("memory") && said.contains("maxmemory"),
         "{said}"
     );
-    for command in [&["mode", "monitor"][..], &["allow", OTHER]] {
-        refused(&edge.sidecar, command).await;
-    }
+    refused(&edge.sidecar, &["allow", OTHER]).await;
     assert_eq!(edge.envoy.status_for(BANNED).await, 403);
+    // The brake works all the same, and is let go again.
+    for (command, status) in [(["mode", "monitor"], 200), (["mode", "--clear"], 403)] {
+        let said = refused(&edge.sidecar, &command).await;
+        assert!(
+            said.contains("it holds at this sidecar's proxies"),
+            "{said}"
+        );
+        assert!(until_status(&edge.envoy, BANNED, status).await);
+    }
     assert_eq!(edge.envoy.status_for(OTHER).await, 200);
     assert_eq!(look_up(&edge.sidecar, "8.8.4.4").await.0, 200);
     load.was_served().await;
