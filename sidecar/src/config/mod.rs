@@ -24,7 +24,7 @@ pub use fault::{Fault, Faults, Place};
 pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
 pub use guard::Guard;
 pub use listen::{Listen, ListenAddress};
-pub use provider::{Provider, ProviderKind};
+pub use provider::{Provider, ProviderKind, ProviderName};
 use reputation::Policy;
 pub use secret::{Secret, SecretName, SecretOrigin};
 pub use store::{Backend, RedisConfig, RedisServer, StoreConfig};

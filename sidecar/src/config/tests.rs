@@ -71,12 +71,17 @@ fn the_designs_example_is_read() {
     let [provider] = config.providers.as_slice() else {
         panic!("{:?}", config.providers)
     };
+    let ProviderKind::AbuseIpdb {
+        base_url,
+        max_age_days,
+    } = &provider.kind;
+    assert_eq!(base_url.to_string(), "https://api.abuseipdb.com/api/v2/");
+    assert_eq!((provider.daily_quota, *max_age_days), (500, 90));
     assert_eq!(
-        provider.base_url.to_string(),
-        "https://api.abuseipdb.com/api/v2/"
+        (&*provider.name, provider.family.as_str()),
+        ("abuseipdb", "abuseipdb")
     );
-    assert_eq!((provider.daily_quota, provider.max_age_days), (500, 90));
-    let secret = &config.secrets[provider.key.as_str()];
+    let secret = &config.secrets[provider.key.as_ref().unwrap().as_str()];
     assert_eq!(secret.origin, SecretOrigin::Env("ABUSEIPDB_KEY".into()));
     assert_eq!(secret.expires.unwrap().to_string(), "2027-03-01");
     assert_eq!(config.guard.protect, ["203.0.113.0/24".parse().unwrap()]);
@@ -412,11 +417,11 @@ fn every_fault_of_a_provider_says_where_it_is_and_what_to_write() {
         ),
         (
             "key = \"secret:key\"\n[[provider]]\nkind = \"abuseipdb\"\nkey = \"secret:key\"",
-            "`provider[1].kind` at line 8: \"abuseipdb\" is configured twice: one budget, one key",
+            "`provider[1].name` at line 7: \"abuseipdb\" is the name of another provider too: give each a name of its own",
         ),
         (
-            "key = \"secret:key\"\n[[provider]]\nkind = \"greynoise\"\nkey = \"secret:key\"",
-            "`provider[1].kind` at line 8: \"greynoise\" is not known: write \"abuseipdb\"",
+            "key = \"secret:key\"\n[[provider]]\nkind = \"oracle\"\nkey = \"secret:key\"",
+            "`provider[1].kind` at line 8: \"oracle\" is not known: write \"abuseipdb\"",
         ),
     ] {
         let text = format!("{PROVIDER}{added}");

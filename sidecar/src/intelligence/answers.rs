@@ -11,6 +11,7 @@ use reputation::{Cidr, ClientAddress, UnixSeconds};
 
 use super::chance::spread_seconds;
 use super::providers::{Asked, Gate};
+use crate::config::ProviderName;
 use crate::store::{KEPT_PAST_EXPIRY, Store, StoredVerdict, VerdictKey};
 use crate::telemetry::metrics::{CacheLayer, CacheResult};
 use crate::telemetry::{Metrics, Sparing, chain};
@@ -40,7 +41,7 @@ pub struct Answer {
 
 /// What each provider answered, by its name: the configuration may have others by the time it is read.
 #[derive(Debug, Clone, Default)]
-pub struct ByProvider(Arc<Vec<(&'static str, Answer)>>);
+pub struct ByProvider(Arc<Vec<(ProviderName, Answer)>>);
 
 pub struct Answers {
     memory: Cache<Key, ByProvider>,
@@ -70,11 +71,11 @@ impl Key {
 
 impl ByProvider {
     pub fn of(&self, provider: &str) -> Option<&Answer> {
-        let mut found = self.all().filter(|(name, _)| *name == provider);
+        let mut found = self.all().filter(|(name, _)| **name == *provider);
         found.next().map(|(_, answer)| answer)
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &(&'static str, Answer)> {
+    pub fn all(&self) -> impl Iterator<Item = &(ProviderName, Answer)> {
         self.0.iter()
     }
 }
@@ -184,10 +185,10 @@ impl Answers {
                 }),
                 Asked::NotAsked => old,
             };
-            answers.extend(answer.map(|answer| (gate.name(), answer)));
+            answers.extend(answer.map(|answer| (gate.name().clone(), answer)));
         }
-        let asked = |name| gates.iter().any(|gate| gate.name() == name);
-        answers.extend(before.all().filter(|(name, _)| !asked(*name)).cloned());
+        let asked = |name: &ProviderName| gates.iter().any(|gate| gate.name() == name);
+        answers.extend(before.all().filter(|(name, _)| !asked(name)).cloned());
         let answers = ByProvider(Arc::new(answers));
         self.memory.insert(key, answers.clone());
         answers
@@ -205,7 +206,7 @@ impl Answers {
                 return ByProvider::default();
             }
         };
-        let named = gates.iter().map(|gate| gate.name()).zip(said);
+        let named = gates.iter().map(|gate| gate.name().clone()).zip(said);
         let answers = named.filter_map(|(name, said)| Some((name, Answer::stored(said?))));
         let counting = answers.filter(|(_, answer)| answer.counts(now));
         ByProvider(Arc::new(counting.collect()))

@@ -55,7 +55,7 @@ impl Intelligence {
             self.lookup.forget_answers();
         }
         for gone in before.gates.iter().map(|gate| gate.name()) {
-            if !config.providers.iter().any(|it| it.kind.name() == gone) {
+            if !config.providers.iter().any(|it| it.name == *gone) {
                 self.metrics.forget_provider(gone);
             }
         }

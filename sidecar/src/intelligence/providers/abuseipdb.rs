@@ -7,14 +7,13 @@ use async_trait::async_trait;
 use hyper::header::{ACCEPT, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode, Uri};
 use reputation::{ClientAddress, UnixSeconds};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Limits, Outcome, Provider, Reply, Word};
-use crate::http::{Answer, Get, HttpClient, HttpError};
+use super::{Keys, Limits, Outcome, Provider, Reply, Word};
+use crate::config::SecretName;
+use crate::http::{Answer, Get, HttpClient};
 use crate::intelligence::retry_after::retry_after;
 use crate::intelligence::strangers::plain;
-use crate::telemetry::chain;
 
 /// An answer has about 500 bytes; without `verbose` it never has more than a few thousand.
 const MAX_BYTES: usize = 256 * 1024;
@@ -22,33 +21,23 @@ const MAX_BYTES: usize = 256 * 1024;
 const DETAIL: usize = 200;
 
 pub struct AbuseIpdb {
-    base_url: Uri,
-    timeout: Duration,
-    max_age_days: u16,
-    http: HttpClient,
+    pub base_url: Uri,
+    pub max_age_days: u16,
+    pub key: Option<SecretName>,
+    pub timeout: Duration,
+    pub http: HttpClient,
 }
 
 impl AbuseIpdb {
-    pub fn new(provider: &crate::config::Provider, http: HttpClient) -> Self {
-        Self {
-            base_url: provider.base_url.clone(),
-            timeout: provider.timeout,
-            max_age_days: provider.max_age_days,
-            http,
-        }
-    }
-
-    fn question(&self, address: ClientAddress, key: &SecretString) -> Result<Get, String> {
+    fn question(&self, address: ClientAddress, keys: &Keys) -> Result<Get, String> {
         let encoded = address.to_string().replace(':', "%3A");
         let (base, days) = (&self.base_url, self.max_age_days);
         let uri = format!("{base}check?ipAddress={encoded}&maxAgeInDays={days}");
         let uri = Uri::try_from(uri).map_err(|error| error.to_string())?;
-        // The error of a header's value may quote it, so it is not kept.
-        let mut key = HeaderValue::from_str(key.expose_secret())
-            .map_err(|_| "the key has characters that no header may have".to_owned())?;
-        key.set_sensitive(true);
         let mut headers = HeaderMap::new();
-        headers.insert(HeaderName::from_static("key"), key);
+        if let Some(key) = &self.key {
+            headers.insert(HeaderName::from_static("key"), keys.header(key)?);
+        }
         // Without it, errors come as HTML.
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         Ok(Get {
@@ -62,22 +51,17 @@ impl AbuseIpdb {
 
 #[async_trait]
 impl Provider for AbuseIpdb {
-    async fn check(&self, address: ClientAddress, key: &SecretString, now: UnixSeconds) -> Reply {
-        let unasked = |outcome| Reply {
-            outcome,
-            limits: Limits::default(),
-        };
-        let get = match self.question(address, key) {
+    async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply {
+        let get = match self.question(address, keys) {
             Ok(get) => get,
-            Err(why) => return unasked(Outcome::KeyRefused(why)),
+            Err(why) => return Reply::unanswered(Outcome::KeyRefused(why)),
         };
         match self.http.get(get).await {
             Ok(answer) => Reply {
                 outcome: read(&answer),
                 limits: limits(&answer.headers, now),
             },
-            Err(error @ HttpError::Timeout(_)) => unasked(Outcome::TimedOut(chain(&error))),
-            Err(error) => unasked(Outcome::Unavailable(chain(&error))),
+            Err(error) => Reply::unanswered(Outcome::from(error)),
         }
     }
 }

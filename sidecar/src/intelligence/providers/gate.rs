@@ -9,15 +9,14 @@ use std::time::{Duration, Instant};
 
 use reputation::score::Indicator;
 use reputation::{ClientAddress, UnixSeconds, special};
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::availability::{Availability, Closed};
 use super::budget::Budget;
-use super::{Limits, Outcome, Provider, Word};
+use super::{Keys, Limits, Outcome, Provider, Word};
 use crate::clock::{Clock, Day};
-use crate::config;
-use crate::secrets::Secrets;
+use crate::config::{self, ProviderName, SecretName};
+use crate::secrets::{SecretError, Secrets};
 use crate::store::{Store, StoredVerdict};
 use crate::telemetry::{Metrics, Sparing, chain};
 
@@ -33,7 +32,6 @@ const FAILURE_PAUSE: u32 = 60;
 const BAD_QUESTION_PAUSE: u32 = 86_400;
 
 pub struct Gate {
-    name: &'static str,
     config: config::Provider,
     provider: Box<dyn Provider>,
     needs: GateNeeds,
@@ -54,7 +52,7 @@ pub struct GateNeeds {
 struct State {
     availability: Availability,
     budget: Budget,
-    last_key: Option<SecretString>,
+    last_keys: Option<Keys>,
     last_error: Option<String>,
     last_success: Option<UnixSeconds>,
     unbooked: Sparing,
@@ -95,13 +93,12 @@ impl Gate {
         let state = State {
             availability: Availability::default(),
             budget: Budget::new(config.daily_quota),
-            last_key: None,
+            last_keys: None,
             last_error: None,
             last_success: None,
             unbooked: Sparing::once_in(WARN_PAUSE),
         };
         Self {
-            name: config.kind.name(),
             config,
             provider,
             needs,
@@ -112,11 +109,9 @@ impl Gate {
     /// Takes the place of `before`: goes on with what that learnt if it asked the same provider in the
     /// same way, and begins anew otherwise.
     pub fn following(self, before: &Self) -> Self {
+        let (ours, theirs) = (&self.needs.secrets, &before.needs.secrets);
         let same = self.config == before.config
-            && self
-                .needs
-                .secrets
-                .agree_on(&self.config.key, &before.needs.secrets);
+            && self.config.secrets().all(|key| ours.agree_on(key, theirs));
         Self {
             state: if same {
                 Arc::clone(&before.state)
@@ -134,12 +129,12 @@ impl Gate {
     /// Reads today's count from the store and shows it: at start, and after midnight.
     pub async fn recount(&self) {
         let today = self.needs.clock.today();
-        match self.needs.store.quota(self.name, today).await {
+        match self.needs.store.quota(self.name(), today).await {
             Ok(used) => self.show_quota(today, Some(used)),
             Err(error) => {
                 let error = chain(&error);
                 tracing::warn!(
-                    provider = self.name,
+                    provider = %self.config.name,
                     error,
                     "the quota's count cannot be read"
                 );
@@ -148,8 +143,8 @@ impl Gate {
         }
     }
 
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &ProviderName {
+        &self.config.name
     }
 
     pub fn may_ask_about(&self, address: ClientAddress) -> bool {
@@ -164,8 +159,8 @@ impl Gate {
 
     pub fn indicator(&self, said: &StoredVerdict) -> Indicator {
         Indicator {
-            source: self.name.to_owned(),
-            family: self.name.to_owned(),
+            source: self.config.name.to_string(),
+            family: self.config.family.clone(),
             score: said.score,
             weight: self.config.weight,
             categories: said.categories.clone(),
@@ -179,7 +174,7 @@ impl Gate {
         if !self.may_ask_about(address) {
             return Asked::NotAsked;
         }
-        let Some(key) = self.admit() else {
+        let Some(keys) = self.admit() else {
             return Asked::NotAsked;
         };
         if !self.book().await {
@@ -187,7 +182,7 @@ impl Gate {
         }
         let began = Instant::now();
         let now = self.needs.clock.now();
-        let reply = self.provider.check(address, &key, now).await;
+        let reply = self.provider.check(address, &keys, now).await;
         let took = began.elapsed();
         self.learn(&reply.outcome, reply.limits, took).await;
         match reply.outcome {
@@ -206,7 +201,7 @@ impl Gate {
         let now = self.needs.clock.now();
         let closed = state.availability.closed_at(now);
         ProviderStatus {
-            name: self.name.to_owned(),
+            name: self.config.name.to_string(),
             available: closed.is_none(),
             closed: closed.map(|(why, _)| why),
             closed_until: closed.map(|(_, until)| until),
@@ -217,20 +212,21 @@ impl Gate {
         }
     }
 
-    /// The key to ask with, if a call may go out.
-    fn admit(&self) -> Option<SecretString> {
+    /// The keys to ask with, if a call may go out.
+    fn admit(&self) -> Option<Keys> {
         let now = self.needs.clock.now();
-        let key = self.needs.secrets.get(&self.config.key);
+        let key = |name: &SecretName| Ok((name.clone(), self.needs.secrets.get(name)?));
+        let keys: Result<Keys, SecretError> = self.config.secrets().map(key).collect();
         let mut state = self.state();
-        match key {
-            Ok(key) => {
-                state.note_key(&key);
-                state.availability.admit(now).ok().map(|()| key)
+        match keys {
+            Ok(keys) => {
+                state.note_keys(&keys);
+                state.availability.admit(now).ok().map(|()| keys)
             }
             Err(error) => {
                 if state.availability.admit(now).is_ok() {
                     let why = chain(&error);
-                    tracing::error!(provider = self.name, why, "the provider cannot be asked");
+                    tracing::error!(provider = %self.config.name, why, "the provider cannot be asked");
                     state.availability.close(Closed::Key, now.plus(KEY_LOOK));
                     state.last_error = Some(why);
                 }
@@ -242,14 +238,14 @@ impl Gate {
     /// Books one call for today. Without a book nobody is asked: a quota that is not counted is lost.
     async fn book(&self) -> bool {
         let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
-        let booked = self.needs.store.add_quota(self.name, today).await;
+        let booked = self.needs.store.add_quota(self.name(), today).await;
         self.show_quota(today, booked.as_ref().ok().copied());
         let mut state = self.state();
         match booked {
             Ok(used) if used <= self.config.daily_quota => true,
             Ok(_used_up) => {
                 state.availability.close(Closed::Quota, today.end());
-                tracing::warn!(provider = self.name, "the day's calls are used up");
+                tracing::warn!(provider = %self.config.name, "the day's calls are used up");
                 false
             }
             Err(error) => {
@@ -258,7 +254,7 @@ impl Gate {
                     .close(Closed::Store, now.plus(STORE_PAUSE));
                 let why = chain(&error);
                 if state.unbooked.is_due() {
-                    tracing::error!(provider = self.name, why, "the call cannot be booked");
+                    tracing::error!(provider = %self.config.name, why, "the call cannot be booked");
                 }
                 state.last_error = Some(why);
                 false
@@ -270,8 +266,8 @@ impl Gate {
         let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
         self.needs
             .metrics
-            .provider_request(self.name, outcome.name(), took);
-        self.state().learn(self.name, outcome, limits, now, today);
+            .provider_request(self.name(), outcome.name(), took);
+        self.state().learn(self.name(), outcome, limits, now, today);
         let used = match limits.remaining {
             Some(remaining) => self.raise_book(today, remaining).await,
             None => None,
@@ -283,10 +279,10 @@ impl Gate {
     /// is fewer. Others' calls do not come off a quota of ours that is smaller than the provider's.
     async fn raise_book(&self, today: Day, remaining: u32) -> Option<u32> {
         let said = self.state().budget.limit().saturating_sub(remaining);
-        let raised = self.needs.store.raise_quota(self.name, today, said).await;
+        let raised = self.needs.store.raise_quota(self.name(), today, said).await;
         if let Err(error) = &raised {
             let error = chain(error);
-            tracing::warn!(provider = self.name, error, "quota not kept");
+            tracing::warn!(provider = %self.config.name, error, "quota not kept");
         }
         raised.ok()
     }
@@ -300,7 +296,7 @@ impl Gate {
         let (limit, remaining) = (state.budget.limit(), state.budget.remaining(today));
         self.needs
             .metrics
-            .provider_quota(self.name, limit, remaining);
+            .provider_quota(self.name(), limit, remaining);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -309,14 +305,13 @@ impl Gate {
 }
 
 impl State {
-    fn note_key(&mut self, key: &SecretString) {
-        let same = |last: &SecretString| last.expose_secret() == key.expose_secret();
+    fn note_keys(&mut self, keys: &Keys) {
         let found_again =
-            matches!(self.availability.state(), Some((Closed::Key, _))) && self.last_key.is_none();
-        if found_again || self.last_key.as_ref().is_some_and(|last| !same(last)) {
+            matches!(self.availability.state(), Some((Closed::Key, _))) && self.last_keys.is_none();
+        if found_again || self.last_keys.as_ref().is_some_and(|last| !last.are(keys)) {
             self.availability.key_changed();
         }
-        self.last_key = Some(key.clone());
+        self.last_keys = Some(keys.clone());
     }
 
     fn learn(

@@ -10,20 +10,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hyper::header::HeaderValue;
 use reputation::{ClientAddress, UnixSeconds};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use availability::Closed;
 pub use gate::{Asked, Gate, GateNeeds, ProviderStatus};
 
-use crate::config::{Config, ProviderKind};
-use crate::http::HttpClient;
+use crate::config::{self, Config, ProviderKind, SecretName};
+use crate::http::{HttpClient, HttpError};
+use crate::telemetry::chain;
 
 /// Somebody who can be asked about an address. Knows no budget, keeps no state, never retries.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    async fn check(&self, address: ClientAddress, key: &SecretString, now: UnixSeconds) -> Reply;
+    async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply;
 }
+
+/// The secrets with which a provider is asked, by their names.
+#[derive(Debug, Clone, Default)]
+pub struct Keys(Vec<(SecretName, SecretString)>);
 
 /// What came of one call.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +76,45 @@ pub struct Limits {
     pub retry_after: Option<Duration>,
 }
 
+impl Reply {
+    /// One that came without an answer.
+    fn unanswered(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Keys {
+    /// The value of `name` for a header; what is wrong with it must not quote it.
+    fn header(&self, name: &SecretName) -> Result<HeaderValue, String> {
+        let mut named = self.0.iter().filter(|(other, _)| other == name);
+        let (_, key) = named
+            .next()
+            .ok_or_else(|| format!("secret {name} is missing"))?;
+        // The error of a header's value may quote it, so it is not kept.
+        let mut value = HeaderValue::from_str(key.expose_secret())
+            .map_err(|_| "the key has characters that no header may have".to_owned())?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    fn are(&self, others: &Self) -> bool {
+        let same =
+            |((name, key), (other, value)): (&(SecretName, SecretString), &(_, SecretString))| {
+                name == other && key.expose_secret() == value.expose_secret()
+            };
+        self.0.len() == others.0.len() && self.0.iter().zip(&others.0).all(same)
+    }
+}
+
+impl FromIterator<(SecretName, SecretString)> for Keys {
+    fn from_iter<I: IntoIterator<Item = (SecretName, SecretString)>>(keys: I) -> Self {
+        Self(keys.into_iter().collect())
+    }
+}
+
 impl Outcome {
     /// The metric's label.
     pub fn name(&self) -> &'static str {
@@ -85,6 +130,15 @@ impl Outcome {
     }
 }
 
+impl From<HttpError> for Outcome {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Timeout(_) => Self::TimedOut(chain(&error)),
+            _ => Self::Unavailable(chain(&error)),
+        }
+    }
+}
+
 /// The configured providers, each behind its gate, in the place of those `before`.
 pub fn configured(
     config: &Config,
@@ -92,10 +146,8 @@ pub fn configured(
     http: &HttpClient,
     needs: &GateNeeds,
 ) -> Vec<Arc<Gate>> {
-    let gate = |provider: &crate::config::Provider| {
-        let asked: Box<dyn Provider> = match provider.kind {
-            ProviderKind::AbuseIpdb => Box::new(abuseipdb::AbuseIpdb::new(provider, http.clone())),
-        };
+    let gate = |provider: &config::Provider| {
+        let asked = provider_of(provider, http.clone());
         let gate = Gate::new(provider.clone(), asked, needs.clone());
         let mut same = before.iter().filter(|before| before.name() == gate.name());
         Arc::new(match same.next() {
@@ -104,4 +156,19 @@ pub fn configured(
         })
     };
     config.providers.iter().map(gate).collect()
+}
+
+fn provider_of(provider: &config::Provider, http: HttpClient) -> Box<dyn Provider> {
+    match &provider.kind {
+        ProviderKind::AbuseIpdb {
+            base_url,
+            max_age_days,
+        } => Box::new(abuseipdb::AbuseIpdb {
+            base_url: base_url.clone(),
+            max_age_days: *max_age_days,
+            key: provider.key.clone(),
+            timeout: provider.timeout,
+            http,
+        }),
+    }
 }
