@@ -26,7 +26,7 @@ pub struct SystemClock;
 #[derive(Debug)]
 pub struct ManualClock(AtomicU32);
 
-const SECONDS_PER_DAY: u32 = 86_400;
+pub const SECONDS_PER_DAY: u32 = 86_400;
 
 impl Day {
     /// When this day ends and the next one's quota begins.

@@ -9,6 +9,7 @@ use super::args::FeedAction;
 use super::decisions::{rows, rule};
 use super::output::{or_dash, table, time};
 use super::session::{Session, encode};
+use crate::intelligence::providers::Closed;
 use crate::intelligence::{Explanation, FeedStatus, ProviderStatus, SourceWord};
 use crate::secrets::SecretStatus;
 
@@ -178,13 +179,11 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
     let row = |provider: &ProviderStatus| {
         [
             provider.name.clone(),
-            if provider.available {
-                "available"
-            } else {
-                "not asked"
-            }
-            .to_owned(),
+            provider_state(provider).to_owned(),
             format!("{} of {}", provider.remaining, provider.daily_quota),
+            provider.released.to_string(),
+            provider.reserved.to_string(),
+            provider.sightings_needed.to_string(),
             provider.closed_until.map_or_else(|| "-".to_owned(), time),
             provider.last_success.map_or_else(|| "-".to_owned(), time),
             or_dash(provider.last_error.as_ref()),
@@ -194,11 +193,27 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
         "PROVIDER",
         "STATE",
         "LEFT TODAY",
+        "RELEASED",
+        "RESERVE",
+        "SIGHTINGS",
         "CLOSED UNTIL",
         "LAST SUCCESS",
         "LAST ERROR",
     ];
     table(titles, providers.iter().map(row).collect())
+}
+
+fn provider_state(provider: &ProviderStatus) -> &'static str {
+    match provider.closed {
+        Some(Closed::Failing) => "failing",
+        Some(Closed::Quota) => "quota used up",
+        Some(Closed::Key) => "no good key",
+        Some(Closed::Store) => "store is away",
+        None if provider.remaining == 0 => "quota used up",
+        None if provider.released > 0 => "available",
+        None if provider.reserved > 0 => "suspicious only",
+        None => "until more is released",
+    }
 }
 
 fn secret_rows(secrets: Vec<SecretStatus>) -> String {

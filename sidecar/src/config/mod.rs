@@ -5,6 +5,7 @@
 //! section turn that into types that cannot be wrong and collect every fault on the way, so that all
 //! are reported at once. Nothing here opens a socket or reads another file.
 
+pub mod budget;
 mod fault;
 pub mod feed;
 pub mod guard;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+pub use budget::Budget;
 pub use fault::{Fault, Faults, Place};
 pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
 pub use guard::Guard;
@@ -41,6 +43,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub policy: Policy,
     pub guard: Guard,
+    pub budget: Budget,
     pub feeds: Vec<Feed>,
     pub providers: Vec<Provider>,
     pub secrets: BTreeMap<SecretName, Secret>,
@@ -124,6 +127,7 @@ impl Config {
             store: StoreConfig::validate(root.table("store")),
             policy: policy(root.table("policy")),
             guard: Guard::validate(root.table("guard")),
+            budget: Budget::validate(root.table("budget")),
             feeds: feed::validate_all(root.tables("feed")),
             providers: provider::validate_all(root.tables("provider")),
             secrets: secret::validate_all(root.table("secret")),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use reputation::{Cidr, ClientAddress, UnixSeconds};
 
-use super::chance::spread_seconds;
+use super::chance::{is_early, spread_seconds};
 use super::providers::{Asked, Gate};
 use crate::config::ProviderName;
 use crate::store::{KEPT_PAST_EXPIRY, Store, StoredVerdict, VerdictKey};
@@ -19,6 +19,8 @@ use crate::telemetry::{Metrics, Sparing, chain};
 /// How long an answer is fresh, and how long beyond that it serves, in seconds.
 const FRESH_FOR: u32 = 24 * 3600;
 pub const STALE_FOR: u32 = KEPT_PAST_EXPIRY;
+/// How long before an answer's end those who need it begin to ask anew, on average.
+const EARLY: Duration = Duration::from_secs(600);
 /// How many keys are kept in memory.
 const KEYS: u64 = 200_000;
 /// How often it is logged that the store fails: every look-up would find it again.
@@ -60,6 +62,10 @@ impl Key {
         Self(network.map_or(address, Cidr::network))
     }
 
+    pub fn address(self) -> ClientAddress {
+        self.0
+    }
+
     /// Whom an answer under this key is about.
     pub fn prefix(self) -> Cidr {
         match self.0 {
@@ -78,6 +84,12 @@ impl ByProvider {
     pub fn all(&self) -> impl Iterator<Item = &(ProviderName, Answer)> {
         self.0.iter()
     }
+
+    /// Whether any of them that counts is a bad word.
+    pub fn speak_against(&self, now: UnixSeconds) -> bool {
+        let mut counting = self.all().filter(|(_, answer)| answer.counts(now));
+        counting.any(|(_, answer)| answer.said.as_ref().is_some_and(|said| said.score > 0))
+    }
 }
 
 impl Answer {
@@ -92,6 +104,17 @@ impl Answer {
     /// Seconds for which it is fresh.
     pub fn fresh_for(&self, now: UnixSeconds) -> u32 {
         now.until(self.soft)
+    }
+
+    /// Whether it is worth asking again: it is not fresh any more, or will not be for long and somebody
+    /// wants it now. Then the next one need not wait, and not all who keep it ask at once.
+    pub fn is_due(&self, early: bool, now: UnixSeconds) -> bool {
+        let left = Duration::from_secs(self.fresh_for(now).into());
+        !self.is_fresh(now) || (early && self.said.is_some() && is_early(left, EARLY))
+    }
+
+    fn fetched(&self) -> Option<UnixSeconds> {
+        self.said.as_ref().map(|said| said.fetched)
     }
 
     fn stored(said: StoredVerdict) -> Self {
@@ -144,6 +167,29 @@ impl Answers {
         answers
     }
 
+    /// Takes what siblings were told in the meantime from the store, and the gates out of `gates` that
+    /// need not be asked any more.
+    pub async fn renew(&self, key: Key, gates: &mut Vec<Arc<Gate>>, now: UnixSeconds) {
+        let before = self.memory.get(&key).unwrap_or_default();
+        let is_old = |gate: &Arc<Gate>| before.of(gate.name()).is_some_and(|it| it.said.is_some());
+        // What memory lacked was read from the store just now.
+        if !gates.iter().any(is_old) {
+            return;
+        }
+        let stored = self.stored(key, gates, now).await;
+        let newer = |name: &str, old: &Answer| {
+            let stored = stored.of(name)?;
+            (stored.is_fresh(now) && stored.fetched() > old.fetched()).then(|| stored.clone())
+        };
+        let renewed = before.all().map(|(name, old)| {
+            let newer = newer(name, old);
+            gates.retain(|gate| newer.is_none() || gate.name() != name);
+            (name.clone(), newer.unwrap_or_else(|| old.clone()))
+        });
+        let renewed = ByProvider(Arc::new(renewed.collect()));
+        self.memory.insert(key, renewed);
+    }
+
     /// The providers are others now: what is kept in memory lacks what the store may have of them, and
     /// tells of silences that may be over.
     pub fn forget(&self) {
@@ -178,7 +224,7 @@ impl Answers {
                 // A stale word beats none: it serves on, and is asked for again after the pause.
                 Asked::Silent { for_s } => Some(match old.filter(|old| old.said.is_some()) {
                     Some(old) => Answer {
-                        soft: now.plus(spread_seconds(for_s)),
+                        soft: old.soft.max(now.plus(spread_seconds(for_s))),
                         ..old
                     },
                     None => Answer::none_for(for_s, now),

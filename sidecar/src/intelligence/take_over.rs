@@ -32,6 +32,7 @@ impl Intelligence {
             secrets: Arc::clone(&secrets),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
+            budget: config.budget.clone(),
             permit_special: config.guard.permit_special,
         };
         let gates = providers::configured(config, &before.gates, &self.http, &needs);
@@ -42,6 +43,7 @@ impl Intelligence {
         let next = Setup {
             policy: config.policy,
             guard: config.guard.clone(),
+            budget: config.budget.clone(),
             secrets,
             gates,
             feeds,

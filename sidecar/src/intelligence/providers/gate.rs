@@ -1,5 +1,5 @@
-//! The gate before a provider: asks it only about public addresses, only within the day's quota, only
-//! while it works, and only with a key.
+//! The gate before a provider: asks it only about public addresses, only about those that are worth a
+//! call, only within what is released of the day's quota, only while it works, and only with a key.
 //!
 //! A call is booked in the store before it goes out, so that neither a crash nor a restart refills the
 //! quota.
@@ -11,13 +11,16 @@ use reputation::score::Indicator;
 use reputation::{ClientAddress, UnixSeconds, special};
 use serde::{Deserialize, Serialize};
 
+use super::acquaintances::Candidate;
 use super::availability::{Availability, Closed};
 use super::budget::Budget;
+use super::networks::Networks;
+use super::spread::Release;
 use super::{Keys, Limits, Outcome, Provider, Word};
 use crate::clock::{Clock, Day};
 use crate::config::{self, ProviderName, SecretName};
 use crate::secrets::{SecretError, Secrets};
-use crate::store::{Store, StoredVerdict};
+use crate::store::{Store, StoreError, StoredVerdict};
 use crate::telemetry::{Metrics, Sparing, chain};
 
 /// How long after a missing key it is looked for again, in seconds.
@@ -45,6 +48,7 @@ pub struct GateNeeds {
     pub secrets: Arc<Secrets>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    pub budget: config::Budget,
     /// For tests: asks about special-purpose addresses too.
     pub permit_special: bool,
 }
@@ -52,6 +56,7 @@ pub struct GateNeeds {
 struct State {
     availability: Availability,
     budget: Budget,
+    networks: Networks,
     last_keys: Option<Keys>,
     last_error: Option<String>,
     last_success: Option<UnixSeconds>,
@@ -70,6 +75,18 @@ pub enum Asked {
     NotAsked,
 }
 
+/// Why somebody was not asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skipped {
+    Closed(Closed),
+    /// Nothing speaks against the address, and it was not seen often enough for what is left.
+    SeldomSeen,
+    /// What is released of the day so far is used; for a suspicious address, the reserve too.
+    Pace,
+    /// The address's network has had its share of the day.
+    Network,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProviderStatus {
     pub name: String,
@@ -82,6 +99,14 @@ pub struct ProviderStatus {
     /// Calls a day, by the configuration or by the provider's word, whichever is fewer.
     pub daily_quota: u32,
     pub remaining: u32,
+    /// How many of these may go out now about anybody, and how many more about suspicious addresses.
+    #[serde(default)]
+    pub released: u32,
+    #[serde(default)]
+    pub reserved: u32,
+    /// How often an address must have been seen to be asked about now, if nothing speaks against it.
+    #[serde(default)]
+    pub sightings_needed: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<UnixSeconds>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +118,7 @@ impl Gate {
         let state = State {
             availability: Availability::default(),
             budget: Budget::new(config.daily_quota),
+            networks: Networks::new(),
             last_keys: None,
             last_error: None,
             last_success: None,
@@ -151,10 +177,19 @@ impl Gate {
         self.needs.permit_special || special::is_public(address)
     }
 
-    /// Whether a call about anything could go out now.
-    pub fn is_open(&self) -> bool {
-        let closed = self.state().availability.closed_at(self.needs.clock.now());
-        closed.is_none_or(|(why, _)| why == Closed::Key)
+    /// Whether it would be asked about `candidate` now; if not, that is counted.
+    pub fn admits(&self, candidate: &Candidate) -> bool {
+        let spared = self.spares(&self.state(), candidate);
+        if let Some(why) = spared {
+            self.needs.metrics.provider_skipped(self.name(), why.name());
+        }
+        spared.is_none()
+    }
+
+    /// Whether calls are so plentiful that one may go out before it must.
+    pub fn has_plenty(&self) -> bool {
+        let state = self.state();
+        self.sightings_needed(&state, &self.release(&state)) <= 1
     }
 
     pub fn indicator(&self, said: &StoredVerdict) -> Indicator {
@@ -170,16 +205,22 @@ impl Gate {
     }
 
     /// Asks, if that is permitted. Takes as long as the provider's timeout.
-    pub async fn ask(&self, address: ClientAddress) -> Asked {
+    pub async fn ask(&self, candidate: &Candidate) -> Asked {
+        let address = candidate.address;
         if !self.may_ask_about(address) {
             return Asked::NotAsked;
         }
-        let Some(keys) = self.admit() else {
-            return Asked::NotAsked;
+        let booked = match self.admit(candidate) {
+            Ok(keys) => self.book(candidate).await.map(|()| keys),
+            Err(why) => Err(why),
         };
-        if !self.book().await {
-            return Asked::NotAsked;
-        }
+        let keys = match booked {
+            Ok(keys) => keys,
+            Err(why) => {
+                self.needs.metrics.provider_skipped(self.name(), why.name());
+                return Asked::NotAsked;
+            }
+        };
         let began = Instant::now();
         let now = self.needs.clock.now();
         let reply = self.provider.check(address, &keys, now).await;
@@ -200,6 +241,9 @@ impl Gate {
         let state = self.state();
         let now = self.needs.clock.now();
         let closed = state.availability.closed_at(now);
+        let release = self.release(&state);
+        let taken = state.budget.taken(self.needs.clock.today());
+        let released = release.by_now.saturating_sub(taken);
         ProviderStatus {
             name: self.config.name.to_string(),
             available: closed.is_none(),
@@ -207,21 +251,72 @@ impl Gate {
             closed_until: closed.map(|(_, until)| until),
             daily_quota: state.budget.limit(),
             remaining: state.budget.remaining(self.needs.clock.today()),
+            released,
+            reserved: release
+                .with_reserve
+                .saturating_sub(taken.max(release.by_now)),
+            sightings_needed: self.sightings_needed(&state, &release),
             last_success: state.last_success,
             last_error: state.last_error.clone(),
         }
     }
 
-    /// The keys to ask with, if a call may go out.
-    fn admit(&self) -> Option<Keys> {
+    /// Why nobody is to be asked about `candidate` now, if so. A key that was refused may be another by
+    /// now: that is looked at when it is used.
+    fn spares(&self, state: &State, candidate: &Candidate) -> Option<Skipped> {
+        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
+        let closed = state.availability.closed_at(now).map(|(why, _)| why);
+        let release = self.release(state);
+        let taken = state.budget.taken(today);
+        let permitted = if candidate.suspicious {
+            release.with_reserve
+        } else {
+            release.by_now
+        };
+        if let Some(why) = closed.filter(|why| *why != Closed::Key) {
+            Some(Skipped::Closed(why))
+        } else if taken >= state.budget.limit() {
+            Some(Skipped::Closed(Closed::Quota))
+        } else if taken >= permitted {
+            Some(Skipped::Pace)
+        } else if state.networks.used(candidate.network(), today) >= release.per_network {
+            Some(Skipped::Network)
+        } else if !candidate.suspicious
+            && candidate.sightings < self.sightings_needed(state, &release)
+        {
+            Some(Skipped::SeldomSeen)
+        } else {
+            None
+        }
+    }
+
+    fn release(&self, state: &State) -> Release {
         let now = self.needs.clock.now();
+        Release::at(now, state.budget.limit(), &self.needs.budget)
+    }
+
+    fn sightings_needed(&self, state: &State, release: &Release) -> u8 {
+        let taken = state.budget.taken(self.needs.clock.today());
+        let left = release.by_now.saturating_sub(taken);
+        release.sightings_needed(left, self.needs.budget.sightings)
+    }
+
+    /// The keys to ask with, if a call may go out. It is counted as being booked from then on.
+    fn admit(&self, candidate: &Candidate) -> Result<Keys, Skipped> {
+        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
         let key = |name: &SecretName| Ok((name.clone(), self.needs.secrets.get(name)?));
         let keys: Result<Keys, SecretError> = self.config.secrets().map(key).collect();
         let mut state = self.state();
+        if let Some(why) = self.spares(&state, candidate) {
+            return Err(why);
+        }
         match keys {
             Ok(keys) => {
                 state.note_keys(&keys);
-                state.availability.admit(now).ok().map(|()| keys)
+                state.availability.admit(now).map_err(Skipped::Closed)?;
+                state.budget.begin();
+                state.networks.add(candidate.network(), today);
+                Ok(keys)
             }
             Err(error) => {
                 if state.availability.admit(now).is_ok() {
@@ -230,36 +325,50 @@ impl Gate {
                     state.availability.close(Closed::Key, now.plus(KEY_LOOK));
                     state.last_error = Some(why);
                 }
-                None
+                Err(Skipped::Closed(Closed::Key))
             }
         }
     }
 
     /// Books one call for today. Without a book nobody is asked: a quota that is not counted is lost.
-    async fn book(&self) -> bool {
-        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
+    async fn book(&self, candidate: &Candidate) -> Result<(), Skipped> {
+        let today = self.needs.clock.today();
         let booked = self.needs.store.add_quota(self.name(), today).await;
+        self.state().budget.settle();
         self.show_quota(today, booked.as_ref().ok().copied());
-        let mut state = self.state();
         match booked {
-            Ok(used) if used <= self.config.daily_quota => true,
-            Ok(_used_up) => {
-                state.availability.close(Closed::Quota, today.end());
-                tracing::warn!(provider = %self.config.name, "the day's calls are used up");
-                false
-            }
-            Err(error) => {
-                state
-                    .availability
-                    .close(Closed::Store, now.plus(STORE_PAUSE));
-                let why = chain(&error);
-                if state.unbooked.is_due() {
-                    tracing::error!(provider = %self.config.name, why, "the call cannot be booked");
-                }
-                state.last_error = Some(why);
-                false
-            }
+            Ok(used) => self.check_book(candidate, used, today),
+            Err(error) => Err(self.note_unbooked(&error)),
         }
+    }
+
+    /// The book is everybody's: others may have taken what was left when this call was admitted. What
+    /// is released by now may be exceeded by that, what is kept for the suspicious may not.
+    fn check_book(&self, candidate: &Candidate, used: u32, today: Day) -> Result<(), Skipped> {
+        let mut state = self.state();
+        if used > self.config.daily_quota {
+            state.availability.close(Closed::Quota, today.end());
+            tracing::warn!(provider = %self.config.name, "the day's calls are used up");
+            Err(Skipped::Closed(Closed::Quota))
+        } else if !candidate.suspicious && used > self.release(&state).open {
+            state.availability.give_back();
+            Err(Skipped::Pace)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn note_unbooked(&self, error: &StoreError) -> Skipped {
+        let (now, why) = (self.needs.clock.now(), chain(error));
+        let mut state = self.state();
+        state
+            .availability
+            .close(Closed::Store, now.plus(STORE_PAUSE));
+        if state.unbooked.is_due() {
+            tracing::error!(provider = %self.config.name, why, "the call cannot be booked");
+        }
+        state.last_error = Some(why);
+        Skipped::Closed(Closed::Store)
     }
 
     async fn learn(&self, outcome: &Outcome, limits: Limits, took: Duration) {
@@ -301,6 +410,18 @@ impl Gate {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Skipped {
+    /// The metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed(closed) => closed.name(),
+            Self::SeldomSeen => "seldom_seen",
+            Self::Pace => "pace",
+            Self::Network => "network",
+        }
     }
 }
 

@@ -2,9 +2,14 @@
 //! read what it answers; `gate` decides whether it may be asked now.
 
 mod abuseipdb;
+mod acquaintances;
 mod availability;
 mod budget;
 mod gate;
+mod networks;
+mod sightings;
+mod sketch;
+mod spread;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +19,7 @@ use hyper::header::HeaderValue;
 use reputation::{ClientAddress, UnixSeconds};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use acquaintances::{Acquaintances, Candidate};
 pub use availability::Closed;
 pub use gate::{Asked, Gate, GateNeeds, ProviderStatus};
 

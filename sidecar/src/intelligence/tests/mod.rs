@@ -1,5 +1,6 @@
 //! Intelligence as a whole: against a real store, real files and a stand-in for the servers.
 
+mod budget;
 mod decisions;
 mod feeds;
 mod lookups;

@@ -14,6 +14,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 pub struct Families {
     pub cache_requests: Family<CacheLabels, Counter>,
     pub provider_requests: Family<ProviderOutcomeLabels, Counter>,
+    pub provider_skipped: Family<ProviderReasonLabels, Counter>,
     pub provider_duration: Durations<ProviderLabels>,
     pub provider_quota_limit: Family<ProviderLabels, Gauge>,
     pub provider_quota_remaining: Family<ProviderLabels, Gauge>,
@@ -47,6 +48,12 @@ pub struct ProviderLabels {
 pub struct ProviderOutcomeLabels {
     pub provider: String,
     pub outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProviderReasonLabels {
+    pub provider: String,
+    pub reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,6 +108,7 @@ impl Families {
                 "provider_requests",
                 "Calls to providers and their outcome",
             ),
+            provider_skipped: add(r, "provider_skipped", "Addresses not asked about, and why"),
             provider_duration: timed(r, "provider_duration", provider_seconds, Speed::Remote),
             provider_quota_limit: add(r, "provider_quota_limit", "Calls permitted a day"),
             provider_quota_remaining: add(r, "provider_quota_remaining", "Calls left today"),

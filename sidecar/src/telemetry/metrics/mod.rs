@@ -13,7 +13,7 @@ use reputation::{Decision, DecisionKind, UnixSeconds};
 use crate::store::StoreHealth;
 use families::{
     CacheLabels, ConcernLabels, DecisionLabels, Families, FeedLabels, FeedRefusedLabels,
-    HttpLabels, ProviderLabels, ProviderOutcomeLabels, RouteLabels,
+    HttpLabels, ProviderLabels, ProviderOutcomeLabels, ProviderReasonLabels, RouteLabels,
 };
 
 /// The handle that everybody writes to, shared as `Arc<Metrics>`.
@@ -109,6 +109,15 @@ impl Metrics {
             .provider_duration
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
+    }
+
+    /// `reason` is one of the gate's fixed words.
+    pub fn provider_skipped(&self, provider: &str, reason: &'static str) {
+        let labels = ProviderReasonLabels {
+            provider: provider.to_owned(),
+            reason,
+        };
+        self.families.provider_skipped.get_or_create(&labels).inc();
     }
 
     pub fn provider_quota(&self, provider: &str, limit: u32, remaining: u32) {

@@ -6,6 +6,7 @@ fn the_names_of_the_public_contract_are_kept() {
     let provider = "abuseipdb";
     metrics.cache_request(CacheLayer::Memory, CacheResult::Hit);
     metrics.provider_request(provider, "ok", Duration::from_millis(3));
+    metrics.provider_skipped(provider, "pace");
     metrics.provider_quota(provider, 1000, 999);
     metrics.feed_taken("ipsum", 7, UnixSeconds(1_800_000_000));
     metrics.feed_refused("ipsum", "shrunk");
@@ -16,6 +17,7 @@ fn the_names_of_the_public_contract_are_kept() {
         "portcullis_build_info{version=\"0.1.0\"} 1",
         "portcullis_cache_requests_total{layer=\"memory\",result=\"hit\"} 1",
         "portcullis_provider_requests_total{provider=\"abuseipdb\",outcome=\"ok\"} 1",
+        "portcullis_provider_skipped_total{provider=\"abuseipdb\",reason=\"pace\"} 1",
         "portcullis_provider_duration_seconds_count{provider=\"abuseipdb\"} 1",
         "portcullis_provider_quota_limit{provider=\"abuseipdb\"} 1000",
         "portcullis_provider_quota_remaining{provider=\"abuseipdb\"} 999",
