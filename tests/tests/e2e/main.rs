@@ -12,6 +12,7 @@ mod attacks;
 mod bans;
 mod blocking;
 mod bodies;
+mod budget;
 mod bytes;
 mod coalescing;
 mod common;

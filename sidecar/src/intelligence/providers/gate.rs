@@ -8,27 +8,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reputation::score::Indicator;
-use reputation::{ClientAddress, UnixSeconds, special};
-use serde::{Deserialize, Serialize};
+use reputation::{ClientAddress, special};
 
 use super::acquaintances::Candidate;
-use super::availability::{Availability, Closed};
-use super::budget::Budget;
-use super::networks::Networks;
-use super::spread::Release;
+use super::availability::Closed;
+use super::ledger::{Outlook, Skipped};
+use super::state::State;
+use super::status::ProviderStatus;
 use super::{Keys, Limits, Outcome, Provider, Word};
 use crate::clock::{Clock, Day};
 use crate::config::{self, ProviderName, SecretName};
 use crate::secrets::{SecretError, Secrets};
 use crate::store::{Store, StoreError, StoredVerdict};
-use crate::telemetry::{Metrics, Sparing, chain};
+use crate::telemetry::{Metrics, chain};
 
 /// How long after a missing key it is looked for again, in seconds.
 const KEY_LOOK: u32 = 10;
-/// How long after a call that could not be booked none is tried, in seconds, and how often that is
-/// logged.
+/// How long after a call that could not be booked none is tried, in seconds.
 const STORE_PAUSE: u32 = 2;
-const WARN_PAUSE: Duration = Duration::from_secs(60);
 /// How long an address is left alone, in seconds, after the provider failed to answer for it, and after
 /// it said that it never will.
 const FAILURE_PAUSE: u32 = 60;
@@ -53,16 +50,6 @@ pub struct GateNeeds {
     pub permit_special: bool,
 }
 
-struct State {
-    availability: Availability,
-    budget: Budget,
-    networks: Networks,
-    last_keys: Option<Keys>,
-    last_error: Option<String>,
-    last_success: Option<UnixSeconds>,
-    unbooked: Sparing,
-}
-
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
@@ -75,55 +62,9 @@ pub enum Asked {
     NotAsked,
 }
 
-/// Why somebody was not asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Skipped {
-    Closed(Closed),
-    /// Nothing speaks against the address, and it was not seen often enough for what is left.
-    SeldomSeen,
-    /// What is released of the day so far is used; for a suspicious address, the reserve too.
-    Pace,
-    /// The address's network has had its share of the day.
-    Network,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ProviderStatus {
-    pub name: String,
-    /// Whether a call would go out now.
-    pub available: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed: Option<Closed>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed_until: Option<UnixSeconds>,
-    /// Calls a day, by the configuration or by the provider's word, whichever is fewer.
-    pub daily_quota: u32,
-    pub remaining: u32,
-    /// How many of these may go out now about anybody, and how many more about suspicious addresses.
-    #[serde(default)]
-    pub released: u32,
-    #[serde(default)]
-    pub reserved: u32,
-    /// How often an address must have been seen to be asked about now, if nothing speaks against it.
-    #[serde(default)]
-    pub sightings_needed: u8,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_success: Option<UnixSeconds>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
-}
-
 impl Gate {
     pub fn new(config: config::Provider, provider: Box<dyn Provider>, needs: GateNeeds) -> Self {
-        let state = State {
-            availability: Availability::default(),
-            budget: Budget::new(config.daily_quota),
-            networks: Networks::new(),
-            last_keys: None,
-            last_error: None,
-            last_success: None,
-            unbooked: Sparing::once_in(WARN_PAUSE),
-        };
+        let state = State::new(config.daily_quota);
         Self {
             config,
             provider,
@@ -188,8 +129,7 @@ impl Gate {
 
     /// Whether calls are so plentiful that one may go out before it must.
     pub fn has_plenty(&self) -> bool {
-        let state = self.state();
-        self.sightings_needed(&state, &self.release(&state)) <= 1
+        self.outlook(&self.state()).sightings_needed <= 1
     }
 
     pub fn indicator(&self, said: &StoredVerdict) -> Indicator {
@@ -239,23 +179,20 @@ impl Gate {
 
     pub fn status(&self) -> ProviderStatus {
         let state = self.state();
-        let now = self.needs.clock.now();
-        let closed = state.availability.closed_at(now);
-        let release = self.release(&state);
-        let taken = state.budget.taken(self.needs.clock.today());
-        let released = release.by_now.saturating_sub(taken);
+        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
+        let (outlook, remaining) = (self.outlook(&state), state.ledger.budget.remaining(today));
+        let used_up = || (remaining == 0).then(|| (Closed::Quota, today.end()));
+        let closed = state.availability.closed_at(now).or_else(used_up);
         ProviderStatus {
             name: self.config.name.to_string(),
             available: closed.is_none(),
             closed: closed.map(|(why, _)| why),
             closed_until: closed.map(|(_, until)| until),
-            daily_quota: state.budget.limit(),
-            remaining: state.budget.remaining(self.needs.clock.today()),
-            released,
-            reserved: release
-                .with_reserve
-                .saturating_sub(taken.max(release.by_now)),
-            sightings_needed: self.sightings_needed(&state, &release),
+            daily_quota: state.ledger.budget.limit(),
+            remaining,
+            released: outlook.released,
+            reserved: outlook.reserved,
+            sightings_needed: outlook.sightings_needed,
             last_success: state.last_success,
             last_error: state.last_error.clone(),
         }
@@ -264,46 +201,22 @@ impl Gate {
     /// Why nobody is to be asked about `candidate` now, if so. A key that was refused may be another by
     /// now: that is looked at when it is used.
     fn spares(&self, state: &State, candidate: &Candidate) -> Option<Skipped> {
-        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
-        let closed = state.availability.closed_at(now).map(|(why, _)| why);
-        let release = self.release(state);
-        let taken = state.budget.taken(today);
-        let permitted = if candidate.suspicious {
-            release.with_reserve
-        } else {
-            release.by_now
-        };
-        if let Some(why) = closed.filter(|why| *why != Closed::Key) {
-            Some(Skipped::Closed(why))
-        } else if taken >= state.budget.limit() {
-            Some(Skipped::Closed(Closed::Quota))
-        } else if taken >= permitted {
-            Some(Skipped::Pace)
-        } else if state.networks.used(candidate.network(), today) >= release.per_network {
-            Some(Skipped::Network)
-        } else if !candidate.suspicious
-            && candidate.sightings < self.sightings_needed(state, &release)
-        {
-            Some(Skipped::SeldomSeen)
-        } else {
-            None
-        }
-    }
-
-    fn release(&self, state: &State) -> Release {
         let now = self.needs.clock.now();
-        Release::at(now, state.budget.limit(), &self.needs.budget)
+        let closed = state.availability.closed_at(now).map(|(why, _)| why);
+        let closed = closed.filter(|why| *why != Closed::Key);
+        let spared = || state.ledger.spares(candidate, &self.needs.budget, now);
+        closed.map(Skipped::Closed).or_else(spared)
     }
 
-    fn sightings_needed(&self, state: &State, release: &Release) -> u8 {
-        let taken = state.budget.taken(self.needs.clock.today());
-        let left = release.by_now.saturating_sub(taken);
-        release.sightings_needed(left, self.needs.budget.sightings)
+    fn outlook(&self, state: &State) -> Outlook {
+        state
+            .ledger
+            .outlook(&self.needs.budget, self.needs.clock.now())
     }
 
     /// The keys to ask with, if a call may go out. It is counted as being booked from then on.
     fn admit(&self, candidate: &Candidate) -> Result<Keys, Skipped> {
-        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
+        let now = self.needs.clock.now();
         let key = |name: &SecretName| Ok((name.clone(), self.needs.secrets.get(name)?));
         let keys: Result<Keys, SecretError> = self.config.secrets().map(key).collect();
         let mut state = self.state();
@@ -314,8 +227,7 @@ impl Gate {
             Ok(keys) => {
                 state.note_keys(&keys);
                 state.availability.admit(now).map_err(Skipped::Closed)?;
-                state.budget.begin();
-                state.networks.add(candidate.network(), today);
+                state.ledger.begin(candidate, now);
                 Ok(keys)
             }
             Err(error) => {
@@ -334,8 +246,8 @@ impl Gate {
     async fn book(&self, candidate: &Candidate) -> Result<(), Skipped> {
         let today = self.needs.clock.today();
         let booked = self.needs.store.add_quota(self.name(), today).await;
-        self.state().budget.settle();
         self.show_quota(today, booked.as_ref().ok().copied());
+        self.state().ledger.budget.settle();
         match booked {
             Ok(used) => self.check_book(candidate, used, today),
             Err(error) => Err(self.note_unbooked(&error)),
@@ -346,16 +258,19 @@ impl Gate {
     /// is released by now may be exceeded by that, what is kept for the suspicious may not.
     fn check_book(&self, candidate: &Candidate, used: u32, today: Day) -> Result<(), Skipped> {
         let mut state = self.state();
-        if used > self.config.daily_quota {
+        let quota = self.config.daily_quota;
+        if used > quota {
             state.availability.close(Closed::Quota, today.end());
-            tracing::warn!(provider = %self.config.name, "the day's calls are used up");
-            Err(Skipped::Closed(Closed::Quota))
-        } else if !candidate.suspicious && used > self.release(&state).open {
-            state.availability.give_back();
-            Err(Skipped::Pace)
-        } else {
-            Ok(())
+            return Err(Skipped::Closed(Closed::Quota));
         }
+        if !candidate.suspicious && used > self.outlook(&state).open {
+            state.availability.give_back();
+            return Err(Skipped::Pace);
+        }
+        if used == quota {
+            tracing::warn!(provider = %self.config.name, "this is the last of the day's calls");
+        }
+        Ok(())
     }
 
     fn note_unbooked(&self, error: &StoreError) -> Skipped {
@@ -387,7 +302,7 @@ impl Gate {
     /// The provider counts as well, and others may use the same key: what it has left counts if that
     /// is fewer. Others' calls do not come off a quota of ours that is smaller than the provider's.
     async fn raise_book(&self, today: Day, remaining: u32) -> Option<u32> {
-        let said = self.state().budget.limit().saturating_sub(remaining);
+        let said = self.state().ledger.budget.limit().saturating_sub(remaining);
         let raised = self.needs.store.raise_quota(self.name(), today, said).await;
         if let Err(error) = &raised {
             let error = chain(error);
@@ -400,9 +315,12 @@ impl Gate {
     fn show_quota(&self, today: Day, used: Option<u32>) {
         let mut state = self.state();
         if let Some(used) = used {
-            state.budget.note_used(today, used);
+            state.ledger.budget.note_used(today, used);
         }
-        let (limit, remaining) = (state.budget.limit(), state.budget.remaining(today));
+        let (limit, remaining) = (
+            state.ledger.budget.limit(),
+            state.ledger.budget.remaining(today),
+        );
         self.needs
             .metrics
             .provider_quota(self.name(), limit, remaining);
@@ -410,69 +328,5 @@ impl Gate {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Skipped {
-    /// The metric's label.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Closed(closed) => closed.name(),
-            Self::SeldomSeen => "seldom_seen",
-            Self::Pace => "pace",
-            Self::Network => "network",
-        }
-    }
-}
-
-impl State {
-    fn note_keys(&mut self, keys: &Keys) {
-        let found_again =
-            matches!(self.availability.state(), Some((Closed::Key, _))) && self.last_keys.is_none();
-        if found_again || self.last_keys.as_ref().is_some_and(|last| !last.are(keys)) {
-            self.availability.key_changed();
-        }
-        self.last_keys = Some(keys.clone());
-    }
-
-    fn learn(
-        &mut self,
-        name: &str,
-        outcome: &Outcome,
-        limits: Limits,
-        now: UnixSeconds,
-        today: Day,
-    ) {
-        let was_closed = self.availability.state().is_some();
-        self.availability.learn(outcome, limits, now, today);
-        if let Some(limit) = limits.limit {
-            self.budget.note_limit(limit);
-        }
-        let (why, alarm) = match outcome {
-            Outcome::Said(_) => {
-                self.last_success = Some(now);
-                self.last_error = None;
-                return;
-            }
-            Outcome::KeyRefused(why) => (why, true),
-            Outcome::BadQuestion(why)
-            | Outcome::QuotaUsed(why)
-            | Outcome::TimedOut(why)
-            | Outcome::Unavailable(why)
-            | Outcome::Malformed(why) => (why, false),
-        };
-        self.last_error = Some(why.clone());
-        let outcome = outcome.name();
-        if alarm {
-            tracing::error!(
-                provider = name,
-                outcome,
-                why,
-                "the provider refuses our key: \
-                it is not asked until the secret changes, or for an hour"
-            );
-        } else if !was_closed {
-            tracing::warn!(provider = name, outcome, why, "the provider gave no word");
-        }
     }
 }

@@ -6,10 +6,13 @@ mod acquaintances;
 mod availability;
 mod budget;
 mod gate;
+mod ledger;
 mod networks;
 mod sightings;
 mod sketch;
 mod spread;
+mod state;
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +24,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use acquaintances::{Acquaintances, Candidate};
 pub use availability::Closed;
-pub use gate::{Asked, Gate, GateNeeds, ProviderStatus};
+pub use gate::{Asked, Gate, GateNeeds};
+pub use status::ProviderStatus;
 
 use crate::config::{self, Config, ProviderKind, SecretName};
 use crate::http::{HttpClient, HttpError};
