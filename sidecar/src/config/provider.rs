@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::Uri;
 use reputation::score::Weight;
 
+use super::http_json::{self, HttpJson};
 use super::secret::SecretName;
 use super::section::Section;
 use super::value;
@@ -40,12 +41,30 @@ pub enum ProviderKind {
         /// How far back reports count, in days.
         max_age_days: u16,
     },
+    GreyNoise {
+        api: GreyNoiseApi,
+        /// Ends with a slash.
+        base_url: Uri,
+    },
+    HttpJson(Box<HttpJson>),
+}
+
+/// Which of GreyNoise's answers our key is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GreyNoiseApi {
+    Community,
+    /// For subscribers.
+    V3,
 }
 
 impl Provider {
     /// The secrets without which it cannot be asked.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
-        self.key.iter()
+        let in_headers = match &self.kind {
+            ProviderKind::HttpJson(json) => Some(json.secrets()),
+            ProviderKind::AbuseIpdb { .. } | ProviderKind::GreyNoise { .. } => None,
+        };
+        self.key.iter().chain(in_headers.into_iter().flatten())
     }
 }
 
@@ -72,10 +91,18 @@ impl fmt::Display for ProviderName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     AbuseIpdb,
+    GreyNoise,
+    HttpJson,
 }
 
 const ABUSEIPDB: &str = "https://api.abuseipdb.com/api/v2/";
-const KINDS: [(&str, Kind); 1] = [("abuseipdb", Kind::AbuseIpdb)];
+const GREYNOISE: &str = "https://api.greynoise.io/v3/";
+const KINDS: [(&str, Kind); 3] = [
+    ("abuseipdb", Kind::AbuseIpdb),
+    ("greynoise", Kind::GreyNoise),
+    ("http-json", Kind::HttpJson),
+];
+const NO_KEY: &str = "is missing: write key = \"secret:NAME\" and add [secret.NAME]";
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
 pub(super) fn validate_all(sections: Vec<Section<'_>>) -> Vec<Provider> {
@@ -100,6 +127,8 @@ fn validate(section: &mut Section<'_>, names: &mut BTreeSet<ProviderName>) -> Op
     let timeout = section.get("timeout", value::duration(TIMEOUT));
     let kind = match kind? {
         Kind::AbuseIpdb => abuseipdb(section),
+        Kind::GreyNoise => greynoise(section),
+        Kind::HttpJson => http_json(section),
     };
     let name = name?;
     Some(Provider {
@@ -138,15 +167,39 @@ fn abuseipdb(section: &mut Section<'_>) -> Option<ProviderKind> {
     let base_url = base_url(section, ABUSEIPDB);
     let max_age_days = section.get("max_age_days", value::number(1..=365));
     if !section.has("key") {
-        section.fault(
-            "key",
-            "is missing: write key = \"secret:NAME\" and add [secret.NAME]",
-        );
+        section.fault("key", NO_KEY);
     }
     Some(ProviderKind::AbuseIpdb {
         base_url: base_url?,
         max_age_days: max_age_days.unwrap_or(30),
     })
+}
+
+fn greynoise(section: &mut Section<'_>) -> Option<ProviderKind> {
+    let words = [
+        ("community", GreyNoiseApi::Community),
+        ("v3", GreyNoiseApi::V3),
+    ];
+    let api = section.get("api", value::one_of(&words));
+    let api = api.unwrap_or(GreyNoiseApi::Community);
+    let base_url = base_url(section, GREYNOISE);
+    if api == GreyNoiseApi::V3 && !section.has("key") {
+        section.fault("key", NO_KEY);
+    }
+    Some(ProviderKind::GreyNoise {
+        api,
+        base_url: base_url?,
+    })
+}
+
+fn http_json(section: &mut Section<'_>) -> Option<ProviderKind> {
+    if section.has("key") {
+        section.fault(
+            "key",
+            "stands in a header here: write headers = { NAME = \"secret:NAME\" }",
+        );
+    }
+    http_json::validate(section).map(|json| ProviderKind::HttpJson(Box::new(json)))
 }
 
 fn base_url(section: &mut Section<'_>, by_default: &str) -> Option<Uri> {

@@ -74,7 +74,10 @@ fn the_designs_example_is_read() {
     let ProviderKind::AbuseIpdb {
         base_url,
         max_age_days,
-    } = &provider.kind;
+    } = &provider.kind
+    else {
+        panic!("{:?}", provider.kind)
+    };
     assert_eq!(base_url.to_string(), "https://api.abuseipdb.com/api/v2/");
     assert_eq!((provider.daily_quota, *max_age_days), (500, 90));
     assert_eq!(
@@ -421,7 +424,7 @@ fn every_fault_of_a_provider_says_where_it_is_and_what_to_write() {
         ),
         (
             "key = \"secret:key\"\n[[provider]]\nkind = \"oracle\"\nkey = \"secret:key\"",
-            "`provider[1].kind` at line 8: \"oracle\" is not known: write \"abuseipdb\"",
+            "`provider[1].kind` at line 8: \"oracle\" is not known: write \"abuseipdb\" or \"greynoise\" or \"http-json\"",
         ),
     ] {
         let text = format!("{PROVIDER}{added}");

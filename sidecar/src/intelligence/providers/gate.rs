@@ -150,6 +150,11 @@ impl Gate {
         if !self.may_ask_about(address) {
             return Asked::NotAsked;
         }
+        if !self.provider.speaks_of(address) {
+            return Asked::Silent {
+                for_s: BAD_QUESTION_PAUSE,
+            };
+        }
         let booked = match self.admit(candidate) {
             Ok(keys) => self.book(candidate).await.map(|()| keys),
             Err(why) => Err(why),

@@ -6,6 +6,8 @@ mod acquaintances;
 mod availability;
 mod budget;
 mod gate;
+mod greynoise;
+mod http_json;
 mod ledger;
 mod networks;
 mod sightings;
@@ -20,7 +22,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hyper::header::HeaderValue;
 use reputation::{ClientAddress, UnixSeconds};
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 pub use acquaintances::{Acquaintances, Candidate};
 pub use availability::Closed;
@@ -34,6 +38,11 @@ use crate::telemetry::chain;
 /// Somebody who can be asked about an address. Knows no budget, keeps no state, never retries.
 #[async_trait]
 pub trait Provider: Send + Sync {
+    /// Whether it can have a word on such an address at all.
+    fn speaks_of(&self, _address: ClientAddress) -> bool {
+        true
+    }
+
     async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply;
 }
 
@@ -97,14 +106,15 @@ impl Reply {
 }
 
 impl Keys {
-    /// The value of `name` for a header; what is wrong with it must not quote it.
-    fn header(&self, name: &SecretName) -> Result<HeaderValue, String> {
+    /// `before` and the value of `name` for a header; what is wrong with it must not quote it.
+    fn header(&self, before: &str, name: &SecretName) -> Result<HeaderValue, String> {
         let mut named = self.0.iter().filter(|(other, _)| other == name);
         let (_, key) = named
             .next()
             .ok_or_else(|| format!("secret {name} is missing"))?;
         // The error of a header's value may quote it, so it is not kept.
-        let mut value = HeaderValue::from_str(key.expose_secret())
+        let text = Zeroizing::new(format!("{before}{}", key.expose_secret()));
+        let mut value = HeaderValue::from_str(&text)
             .map_err(|_| "the key has characters that no header may have".to_owned())?;
         value.set_sensitive(true);
         Ok(value)
@@ -180,5 +190,35 @@ fn provider_of(provider: &config::Provider, http: HttpClient) -> Box<dyn Provide
             timeout: provider.timeout,
             http,
         }),
+        ProviderKind::GreyNoise { api, base_url } => Box::new(greynoise::GreyNoise {
+            api: *api,
+            base_url: base_url.clone(),
+            key: provider.key.clone(),
+            timeout: provider.timeout,
+            http,
+        }),
+        ProviderKind::HttpJson(shape) => Box::new(http_json::Described {
+            shape: shape.as_ref().clone(),
+            timeout: provider.timeout,
+            http,
+        }),
     }
+}
+
+/// A moment as sources write it: with a zone, without one (UTC then), a date alone, or Unix seconds.
+fn moment(value: &Value) -> Option<UnixSeconds> {
+    if let Some(seconds) = value.as_u64() {
+        return u32::try_from(seconds).ok().map(UnixSeconds);
+    }
+    let text = value.as_str()?;
+    let seconds = match text.parse::<jiff::Timestamp>() {
+        Ok(timestamp) => timestamp,
+        Err(_) => {
+            let local: jiff::civil::DateTime = text.parse().ok()?;
+            local.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()
+        }
+    };
+    u64::try_from(seconds.as_second())
+        .ok()
+        .map(UnixSeconds::from_secs)
 }

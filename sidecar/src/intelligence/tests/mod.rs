@@ -5,4 +5,5 @@ mod decisions;
 mod feeds;
 mod lookups;
 mod reload;
+mod sources;
 mod speed;
