@@ -6,6 +6,7 @@
 //! are reported at once. Nothing here opens a socket or reads another file.
 
 pub mod budget;
+pub mod crowdsec;
 mod fault;
 pub mod feed;
 pub mod guard;
@@ -23,6 +24,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use budget::Budget;
+pub use crowdsec::CrowdSec;
 pub use fault::{Fault, Faults, Place};
 pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
 pub use guard::Guard;
@@ -47,6 +49,7 @@ pub struct Config {
     pub guard: Guard,
     pub budget: Budget,
     pub feeds: Vec<Feed>,
+    pub crowdsec: Vec<CrowdSec>,
     pub providers: Vec<Provider>,
     pub secrets: BTreeMap<SecretName, Secret>,
 }
@@ -123,6 +126,7 @@ impl Config {
             "history",
             "history is not available in this version: remove the section",
         );
+        let (feeds, crowdsec) = feed::validate_all(root.tables("feed"));
         let config = Self {
             listen: Listen::validate(root.table("listen")),
             log: Log::validate(root.table("log")),
@@ -130,7 +134,8 @@ impl Config {
             policy: policy(root.table("policy")),
             guard: Guard::validate(root.table("guard")),
             budget: Budget::validate(root.table("budget")),
-            feeds: feed::validate_all(root.tables("feed")),
+            feeds,
+            crowdsec,
             providers: provider::validate_all(root.tables("provider")),
             secrets: secret::validate_all(root.table("secret")),
         };

@@ -196,6 +196,12 @@ impl<'f> Section<'f> {
         Some(name)
     }
 
+    /// Whether `key` holds this text. Does not take it.
+    pub fn says(&self, key: &str, text: &str) -> bool {
+        let value = self.entries.get(key).map(|node| &node.value);
+        matches!(value, Some(Value::Text(written)) if written == text)
+    }
+
     /// Whether `key` was written, even if it is taken by now.
     pub fn has(&self, key: &str) -> bool {
         self.places.contains_key(key)

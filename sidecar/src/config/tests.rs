@@ -305,11 +305,6 @@ fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
         ),
         ("format = \"ipsum\"", "format = \"csv\"", unknown_format),
         (
-            "format = \"ipsum\"",
-            "format = \"crowdsec\"",
-            "`feed[0].format` at line 4: \"crowdsec\" is not available in this version",
-        ),
-        (
             "path = \"/ipsum.txt\"",
             "",
             "`feed[0].path` at line 1: is missing: write path = \"…\" or url = \"https://…\"",

@@ -5,6 +5,7 @@
 
 mod answers;
 mod chance;
+mod crowdsec;
 mod decisions;
 mod epochs;
 mod explain;
@@ -27,6 +28,7 @@ pub(crate) mod testing;
 mod tests;
 mod undisturbed;
 mod weigh;
+pub mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +57,7 @@ use crate::snapshot::{Changed, Publisher, Workshop};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, chain};
 use answers::Answers;
+use crowdsec::Streams;
 use decisions::Decisions;
 use epochs::Epochs;
 use feeds::{Keeper, Needs};
@@ -93,6 +96,7 @@ pub struct Intelligence {
     epochs: Arc<Epochs>,
     modes: Arc<Modes>,
     keeper: Arc<Keeper>,
+    streams: Arc<Streams>,
     lookup: Lookup,
     publisher: Publisher,
     sources: Arc<Sources>,
@@ -114,6 +118,16 @@ impl Intelligence {
             &parts.config.store.path,
             needs(&sources, &recent, &publisher, &parts),
         );
+        let streams = Streams {
+            http: parts.http.clone(),
+            publisher: publisher.clone(),
+            shutdown: parts.shutdown.clone(),
+            sources: Arc::clone(&sources),
+            clock: Arc::clone(&parts.clock),
+            metrics: Arc::clone(&parts.metrics),
+            phrasebook: Arc::default(),
+            joining: std::sync::Mutex::default(),
+        };
         let intelligence = Arc::new(Self {
             decisions: Arc::new(Decisions::new(
                 Arc::clone(&sources),
@@ -130,6 +144,7 @@ impl Intelligence {
             )),
             modes: Arc::new(Modes::new(&sources, &parts.store, &publisher, &parts.clock)),
             keeper: Arc::new(keeper),
+            streams: Arc::new(streams),
             lookup: Lookup::new(
                 Arc::clone(&sources),
                 publisher.clone(),
@@ -197,13 +212,28 @@ impl Intelligence {
         })
     }
 
-    /// All decisions in force, the newest first.
+    /// All decisions of operators in force, the newest first.
     pub fn decisions(&self) -> Vec<Decision> {
         self.decisions.all()
     }
 
+    /// At most `most` of the decisions of sources in force, by address, and how many there are.
+    pub fn source_decisions(&self, most: usize) -> (Vec<Decision>, usize) {
+        let (words, now) = (self.sources.words(), self.clock.now());
+        let in_force = || {
+            let entries = words.entries.iter();
+            entries.filter(|(_, word)| word.in_force(now))
+        };
+        let first = in_force().take(most);
+        let first = first.filter_map(|(cidr, word)| words.decision(cidr, &word));
+        (first.collect(), in_force().count())
+    }
+
     pub fn feeds(&self) -> Vec<FeedStatus> {
-        self.keeper.statuses()
+        let mut feeds = self.keeper.statuses();
+        let (view, now) = (self.sources.view(), self.clock.now());
+        feeds.extend(view.setup.streams.iter().map(|stream| stream.status(now)));
+        feeds
     }
 
     /// Lets the held version of a feed in.

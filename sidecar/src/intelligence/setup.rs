@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use reputation::Policy;
 
+use super::crowdsec::Stream;
 use super::feeds::Slot;
 use super::providers::Gate;
 use crate::config::{Budget, Config, Feed, Guard};
@@ -20,6 +21,8 @@ pub struct Setup {
     pub gates: Vec<Arc<Gate>>,
     /// The feeds, in the order of the configuration.
     pub feeds: Vec<Arc<Slot>>,
+    /// The Local APIs of CrowdSec.
+    pub streams: Vec<Arc<Stream>>,
 }
 
 impl Setup {
@@ -37,7 +40,9 @@ impl Setup {
     /// that.
     pub fn speaks_as(&self, config: &Config) -> bool {
         let feeds = self.feeds.iter().map(|slot| slot.feed.as_ref());
+        let streams = self.streams.iter().map(|stream| stream.config.as_ref());
         self.policy == config.policy
+            && streams.eq(&config.crowdsec)
             && self.guard == config.guard
             && feeds.eq(&config.feeds)
             && self.asks_as(config)
@@ -74,6 +79,7 @@ impl Default for Setup {
             secrets: Arc::new(Secrets::new(BTreeMap::new())),
             gates: Vec::new(),
             feeds: Vec::new(),
+            streams: Vec::new(),
         }
     }
 }

@@ -40,6 +40,7 @@ impl Intelligence {
             gate.recount().await;
         }
         let feeds = self.keeper.places(&config.feeds, &secrets, &before);
+        let streams = self.streams.places(&config.crowdsec, &secrets, &before);
         let next = Setup {
             policy: config.policy,
             guard: config.guard.clone(),
@@ -47,8 +48,10 @@ impl Intelligence {
             secrets,
             gates,
             feeds,
+            streams,
         };
         self.keeper.change(next).await;
+        self.streams.change(&before);
         self.part_from_providers(&before, config);
     }
 

@@ -1,3 +1,5 @@
+use reputation::decision::Origin;
+
 use super::*;
 
 #[test]
