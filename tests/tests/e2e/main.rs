@@ -17,6 +17,7 @@ mod bytes;
 mod coalescing;
 mod common;
 mod config;
+mod crowdsec;
 mod doctor;
 mod envoy_log;
 mod failures;
