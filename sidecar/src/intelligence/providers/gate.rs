@@ -168,7 +168,8 @@ impl Gate {
         };
         let began = Instant::now();
         let now = self.needs.clock.now();
-        let reply = self.provider.check(address, &keys, now).await;
+        let mut reply = self.provider.check(address, &keys, now).await;
+        reply.outcome = reply.outcome.without(&keys);
         let took = began.elapsed();
         self.learn(&reply.outcome, reply.limits, took).await;
         match reply.outcome {

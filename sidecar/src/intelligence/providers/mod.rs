@@ -120,6 +120,22 @@ impl Keys {
         Ok(value)
     }
 
+    /// `text` up to where one of the keys begins: some sources repeat what they refuse.
+    fn hide_from(&self, text: &mut String) {
+        for (_, key) in &self.0 {
+            let key = key.expose_secret();
+            let begins = key
+                .char_indices()
+                .nth(TELLING)
+                .map_or(key.len(), |(at, _)| at);
+            let beginning = key.get(..begins).filter(|beginning| !beginning.is_empty());
+            if let Some(at) = beginning.and_then(|beginning| text.find(beginning)) {
+                text.truncate(at);
+                text.push_str("(the key)");
+            }
+        }
+    }
+
     fn are(&self, others: &Self) -> bool {
         let same =
             |((name, key), (other, value)): (&(SecretName, SecretString), &(_, SecretString))| {
@@ -135,7 +151,24 @@ impl FromIterator<(SecretName, SecretString)> for Keys {
     }
 }
 
+/// So many characters of a key tell it: a text may be cut off within one.
+const TELLING: usize = 8;
+
 impl Outcome {
+    /// As it may be shown and logged.
+    fn without(mut self, keys: &Keys) -> Self {
+        match &mut self {
+            Self::Said(_) => {}
+            Self::KeyRefused(why)
+            | Self::BadQuestion(why)
+            | Self::QuotaUsed(why)
+            | Self::TimedOut(why)
+            | Self::Unavailable(why)
+            | Self::Malformed(why) => keys.hide_from(why),
+        }
+        self
+    }
+
     /// The metric's label.
     pub fn name(&self) -> &'static str {
         match self {

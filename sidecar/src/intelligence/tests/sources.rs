@@ -13,7 +13,7 @@ async fn start(greynoise: &StandIn, first: &StandIn, second: &StandIn) -> Harnes
         format!(
             "[[provider]]\nkind = \"http-json\"\nname = \"{name}\"\nurl = \"{}of/{{ip}}\"\n\
              headers = {{ Authorization = \"Bearer secret:key\" }}\nscore = \"/score\"\n\
-             max_bytes = 1024\n",
+             message = \"/message\"\nmax_bytes = 1024\n",
             stand_in.url
         )
     };
@@ -83,7 +83,12 @@ async fn a_source_that_answers_badly_is_named_without_its_key_and_the_others_go_
         (200, &[], &large, "larger than 1024 bytes"),
         (302, &metadata, "", "302"),
         (429, &[("retry-after", "86400")], "", "429"),
-        (401, &[], r#"{"message":"sesame is no key"}"#, "401"),
+        (
+            401,
+            &[],
+            r#"{"message":"No such key: sesame."}"#,
+            "No such key: (the key)",
+        ),
     ] {
         let first = StandIn::start(status, body).await;
         first.tell(status, headers, body);
