@@ -39,6 +39,8 @@ pub struct Answer {
     pub said: Option<StoredVerdict>,
     soft: UnixSeconds,
     hard: UnixSeconds,
+    /// Until when asking again is pointless: it was tried, and gave no word.
+    paused: UnixSeconds,
 }
 
 /// What each provider answered, by its name: the configuration may have others by the time it is read.
@@ -110,7 +112,8 @@ impl Answer {
     /// wants it now. Then the next one need not wait, and not all who keep it ask at once.
     pub fn is_due(&self, early: bool, now: UnixSeconds) -> bool {
         let left = Duration::from_secs(self.fresh_for(now).into());
-        !self.is_fresh(now) || (early && self.said.is_some() && is_early(left, EARLY))
+        let may_be_early = || early && self.said.is_some() && now >= self.paused;
+        !self.is_fresh(now) || (may_be_early() && is_early(left, EARLY))
     }
 
     fn fetched(&self) -> Option<UnixSeconds> {
@@ -123,6 +126,7 @@ impl Answer {
             said: Some(said),
             soft,
             hard: soft.plus(STALE_FOR),
+            paused: UnixSeconds(0),
         }
     }
 
@@ -132,6 +136,18 @@ impl Answer {
             said: None,
             soft: end,
             hard: end,
+            paused: end,
+        }
+    }
+
+    /// The same when asking for another gave no word: it serves on, and is not asked for again until
+    /// the pause is over.
+    fn paused_for(self, seconds: u32, now: UnixSeconds) -> Self {
+        let paused = now.plus(spread_seconds(seconds));
+        Self {
+            soft: self.soft.max(paused),
+            paused,
+            ..self
         }
     }
 }
@@ -223,10 +239,7 @@ impl Answers {
                 }
                 // A stale word beats none: it serves on, and is asked for again after the pause.
                 Asked::Silent { for_s } => Some(match old.filter(|old| old.said.is_some()) {
-                    Some(old) => Answer {
-                        soft: old.soft.max(now.plus(spread_seconds(for_s))),
-                        ..old
-                    },
+                    Some(old) => old.paused_for(for_s, now),
                     None => Answer::none_for(for_s, now),
                 }),
                 Asked::NotAsked => old,

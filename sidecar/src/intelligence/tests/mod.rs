@@ -5,5 +5,6 @@ mod decisions;
 mod feeds;
 mod lookups;
 mod reload;
+mod renewal;
 mod sources;
 mod speed;
