@@ -11,7 +11,7 @@ use super::output::{or_dash, table, time};
 use super::session::{Session, encode};
 use crate::intelligence::providers::Closed;
 use crate::intelligence::{Explanation, FeedStatus, ProviderStatus, SourceWord};
-use crate::secrets::SecretStatus;
+use crate::secrets::{ExpiryBy, SecretStatus};
 
 #[derive(Deserialize)]
 struct Feeds {
@@ -221,16 +221,28 @@ fn secret_rows(secrets: Vec<SecretStatus>) -> String {
         return "no secrets are configured".to_owned();
     }
     let row = |secret: SecretStatus| {
-        let state = secret.problem.unwrap_or_else(|| "available".to_owned());
+        let state = match (secret.problem, secret.refused) {
+            (Some(problem), _) if secret.available => format!("serves from memory: {problem}"),
+            (Some(problem), _) => problem,
+            (None, true) => "refused by whom it is for".to_owned(),
+            (None, false) => "available".to_owned(),
+        };
+        let by_age = secret.expires_by == Some(ExpiryBy::MaxAge);
+        let expires = secret.expires.map(|date| match by_age {
+            true => format!("{date} (by age)"),
+            false => date,
+        });
         [
             secret.name.to_string(),
             secret.origin,
-            or_dash(secret.expires),
+            or_dash(secret.version),
+            secret.since.map_or_else(|| "-".to_owned(), time),
+            or_dash(expires),
             state,
         ]
     };
     table(
-        ["SECRET", "FROM", "EXPIRES", "STATE"],
+        ["SECRET", "FROM", "VERSION", "SINCE", "EXPIRES", "STATE"],
         secrets.into_iter().map(row).collect(),
     )
 }

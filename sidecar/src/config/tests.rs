@@ -197,11 +197,12 @@ fn every_fault_of_a_value_says_where_it_is_and_what_to_write() {
         ),
         (
             "[secret.a]\nname = \"KEY\"",
-            "`secret.a.from` at line 1: is missing: write from = \"env\" or \"file\"",
+            "`secret.a.from` at line 1: is missing: write from = \"env\", \"file\", \
+             \"aws-secrets-manager\" or \"aws-ssm\"",
         ),
         (
-            "[secret.a]\nfrom = \"aws-ssm\"\nname = \"KEY\"",
-            "`secret.a.from` at line 2: AWS is not available in this version: write \"env\" or \"file\"",
+            "[secret.a]\nfrom = \"file\"\nname = \"/key\"\nrefresh = \"1m\"",
+            "`secret.a.refresh` at line 4: is for AWS alone: what is on this machine is read whenever it is used",
         ),
         (
             "[secret.a]\nfrom = \"env\"\nname = \"KEY\"\nexpires = \"soon\"",

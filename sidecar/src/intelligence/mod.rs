@@ -4,7 +4,7 @@
 //! [`Intelligence`] is the whole of it for `api` and `cli`; each module below owns one part.
 
 mod answers;
-mod chance;
+pub(crate) mod chance;
 mod crowdsec;
 mod decisions;
 mod epochs;
@@ -52,7 +52,7 @@ pub use crate::snapshot::Published;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::HttpClient;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, Vault};
 use crate::snapshot::{Changed, Publisher, Workshop};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, chain};
@@ -80,6 +80,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
     pub http: HttpClient,
+    pub vault: Arc<Vault>,
     /// Ends every task.
     pub shutdown: CancellationToken,
 }
@@ -104,6 +105,7 @@ pub struct Intelligence {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     http: HttpClient,
+    vault: Arc<Vault>,
 }
 
 impl Intelligence {
@@ -158,6 +160,7 @@ impl Intelligence {
             clock: parts.clock,
             metrics: parts.metrics,
             http: parts.http,
+            vault: parts.vault,
         });
         intelligence.put_in_place(&parts.config).await;
         intelligence.publisher.changed(Changed::Feeds);

@@ -25,7 +25,8 @@ impl Intelligence {
 
     pub(super) async fn put_in_place(&self, config: &Config) {
         let before = Arc::clone(&self.sources.view().setup);
-        let secrets = Arc::new(Secrets::new(config.secrets.clone()));
+        let secrets = Arc::new(self.vault.secrets(&config.secrets));
+        self.vault.first_look().await;
         warn_of_missing(&secrets);
         let needs = GateNeeds {
             store: Arc::clone(&self.store),

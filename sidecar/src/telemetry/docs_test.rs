@@ -30,6 +30,7 @@ fn written() -> Metrics {
         concerns: vec![Concern::ReadOnly],
     });
     metrics.config_loaded(UnixSeconds(1));
+    metrics.secret_expiry("abuseipdb", 1);
     metrics.error_logged();
     metrics.http_request("edge", "verdict", 200, second);
     metrics

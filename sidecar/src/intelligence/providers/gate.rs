@@ -15,7 +15,7 @@ use super::availability::Closed;
 use super::ledger::{Outlook, Skipped};
 use super::state::State;
 use super::status::ProviderStatus;
-use super::{Keys, Limits, Outcome, Provider, Word};
+use super::{Keys, Limits, Outcome, Provider, Reply, Word, rotation};
 use crate::clock::{Clock, Day};
 use crate::config::{self, ProviderName, SecretName};
 use crate::secrets::{SecretError, Secrets};
@@ -170,6 +170,13 @@ impl Gate {
         let now = self.needs.clock.now();
         let mut reply = self.provider.check(address, &keys, now).await;
         reply.outcome = reply.outcome.without(&keys);
+        if matches!(reply.outcome, Outcome::KeyRefused(_)) {
+            let took = began.elapsed();
+            if let Some(second) = self.ask_with_others(address, &keys).await {
+                self.count(&reply.outcome, took);
+                reply = second;
+            }
+        }
         let took = began.elapsed();
         self.learn(&reply.outcome, reply.limits, took).await;
         match reply.outcome {
@@ -181,6 +188,26 @@ impl Gate {
                 for_s: FAILURE_PAUSE,
             },
         }
+    }
+
+    /// Asks once more if a key has another value than the refused one: a call of its own, which the
+    /// pace does not hold up.
+    async fn ask_with_others(&self, address: ClientAddress, refused: &Keys) -> Option<Reply> {
+        let others = rotation::others(refused, &self.needs.secrets).await?;
+        let today = self.needs.clock.today();
+        let booked = self.needs.store.add_quota(self.name(), today).await;
+        self.show_quota(today, booked.as_ref().ok().copied());
+        booked
+            .ok()
+            .filter(|used| *used <= self.config.daily_quota)?;
+        let now = self.needs.clock.now();
+        let mut reply = self.provider.check(address, &others, now).await;
+        reply.outcome = reply.outcome.without(&others);
+        if !matches!(reply.outcome, Outcome::KeyRefused(_)) {
+            rotation::taken(&others, &self.needs.secrets);
+            self.state().note_keys(&others);
+        }
+        Some(reply)
     }
 
     pub fn status(&self) -> ProviderStatus {
@@ -294,15 +321,18 @@ impl Gate {
 
     async fn learn(&self, outcome: &Outcome, limits: Limits, took: Duration) {
         let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
-        self.needs
-            .metrics
-            .provider_request(self.name(), outcome.name(), took);
+        self.count(outcome, took);
         self.state().learn(self.name(), outcome, limits, now, today);
         let used = match limits.remaining {
             Some(remaining) => self.raise_book(today, remaining).await,
             None => None,
         };
         self.show_quota(today, used);
+    }
+
+    fn count(&self, outcome: &Outcome, took: Duration) {
+        let metrics = &self.needs.metrics;
+        metrics.provider_request(self.name(), outcome.name(), took);
     }
 
     /// The provider counts as well, and others may use the same key: what it has left counts if that

@@ -10,6 +10,7 @@ mod greynoise;
 mod http_json;
 mod ledger;
 mod networks;
+mod rotation;
 mod sightings;
 mod sketch;
 mod spread;

@@ -26,6 +26,7 @@ pub struct Families {
     pub store_concern: Family<ConcernLabels, Gauge>,
     pub config_reload_successful: Gauge,
     pub config_reload_time: Gauge,
+    pub secret_expiry: Family<SecretLabels, Gauge>,
     pub log_errors: Counter,
     pub http_requests: Family<HttpLabels, Counter>,
     pub http_duration: Durations<RouteLabels>,
@@ -79,6 +80,11 @@ pub struct ConcernLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SecretLabels {
+    pub secret: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HttpLabels {
     pub listener: &'static str,
     pub route: &'static str,
@@ -100,6 +106,7 @@ impl Families {
         let feed_time = "When a feed was last read in full";
         let reload = "Whether the configuration last read was good";
         let reload_time = "When a good configuration was last read";
+        let expiry = "When a secret expires, or should be replaced for its age";
         let http_seconds = "How long requests took, long polls included";
         Self {
             cache_requests: add(r, "cache_requests", "Look-ups per layer and result"),
@@ -120,6 +127,7 @@ impl Families {
             store_concern: add(r, "store_concern", "What may cost decisions"),
             config_reload_successful: add(r, "config_last_reload_successful", reload),
             config_reload_time: seconds(r, "config_last_reload_timestamp", reload_time),
+            secret_expiry: seconds(r, "secret_expiry_timestamp", expiry),
             log_errors: add(r, "log_errors", "Lines at level error in the log"),
             http_requests: add(
                 r,

@@ -15,6 +15,7 @@ use crate::store::StoreHealth;
 use families::{
     CacheLabels, ConcernLabels, DecisionLabels, Families, FeedLabels, FeedRefusedLabels,
     HttpLabels, ProviderLabels, ProviderOutcomeLabels, ProviderReasonLabels, RouteLabels,
+    SecretLabels,
 };
 
 /// The handle that everybody writes to, shared as `Arc<Metrics>`.
@@ -252,6 +253,21 @@ impl Metrics {
     /// What was last read of the configuration is faulty.
     pub fn config_refused(&self) {
         self.families.config_reload_successful.set(0);
+    }
+
+    /// The secret's value expires `at` so many seconds after 1970.
+    pub fn secret_expiry(&self, secret: &str, at: i64) {
+        let secret = secret.to_owned();
+        self.families
+            .secret_expiry
+            .get_or_create(&SecretLabels { secret })
+            .set(at);
+    }
+
+    /// The secret is not configured any more, or comes from elsewhere.
+    pub fn forget_secret(&self, secret: &str) {
+        let secret = secret.to_owned();
+        self.families.secret_expiry.remove(&SecretLabels { secret });
     }
 
     pub fn http_request(

@@ -13,6 +13,7 @@ fn the_names_of_the_public_contract_are_kept() {
     metrics.feed_taken("ipsum", 7, UnixSeconds(1_800_000_000));
     metrics.feed_refused("ipsum", "shrunk");
     metrics.config_loaded(UnixSeconds(1_800_000_000));
+    metrics.secret_expiry("abuseipdb", 1_800_000_000);
     metrics.http_request("edge", "verdict", 200, Duration::from_micros(90));
     let text = metrics.encode().unwrap();
     for line in [
@@ -28,6 +29,7 @@ fn the_names_of_the_public_contract_are_kept() {
         "portcullis_feed_refused_total{feed=\"ipsum\",cause=\"shrunk\"} 1",
         "portcullis_config_last_reload_successful 1",
         "portcullis_config_last_reload_timestamp_seconds 1800000000",
+        "portcullis_secret_expiry_timestamp_seconds{secret=\"abuseipdb\"} 1800000000",
         "portcullis_http_requests_total{listener=\"edge\",route=\"verdict\",status=\"200\"} 1",
         "portcullis_http_request_duration_seconds_count{listener=\"edge\",route=\"verdict\"} 1",
         "# UNIT portcullis_provider_duration_seconds seconds",
