@@ -49,6 +49,11 @@ pub fn crowdsec() -> Result<PathBuf, KitError> {
     Ok(server.parent().map(Path::to_path_buf).unwrap_or_default())
 }
 
+/// AWS as moto plays it.
+pub fn moto_server() -> Result<PathBuf, KitError> {
+    part("PORTCULLIS_MOTO", "moto/bin/moto_server")
+}
+
 /// A file of the checkout.
 pub fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)

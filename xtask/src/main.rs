@@ -7,6 +7,7 @@ mod envoy;
 mod error;
 mod filter;
 mod finish;
+mod moto;
 mod redis;
 mod run;
 mod say;

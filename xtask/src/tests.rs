@@ -7,7 +7,7 @@ use kit::config::EdgeConfig;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{crowdsec, envoy, filter, redis, run, say, sidecar};
+use crate::{crowdsec, envoy, filter, moto, redis, run, say, sidecar};
 
 /// Crates that are built for Wasm only.
 const WASM_ONLY: [&str; 2] = ["--exclude", "noop"];
@@ -26,6 +26,7 @@ struct Built {
     portcullis: PathBuf,
     redis: PathBuf,
     crowdsec: PathBuf,
+    moto: PathBuf,
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
@@ -83,6 +84,7 @@ fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
         envoy: envoy::ensure(workspace, version)?,
         redis: redis::ensure()?,
         crowdsec: crowdsec::ensure(workspace)?,
+        moto: moto::ensure(workspace)?,
     })
 }
 
@@ -128,7 +130,8 @@ fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(
         .env("PORTCULLIS_WASM_TRAP", absolute(&built.trap))
         .env("PORTCULLIS_BIN", absolute(&built.portcullis))
         .env("PORTCULLIS_REDIS", absolute(&built.redis))
-        .env("PORTCULLIS_CROWDSEC", absolute(&built.crowdsec));
+        .env("PORTCULLIS_CROWDSEC", absolute(&built.crowdsec))
+        .env("PORTCULLIS_MOTO", absolute(&built.moto));
     run::run(&mut command)
 }
 

@@ -37,6 +37,7 @@ mod reload;
 mod reputation_api;
 mod request_id;
 mod restart;
+mod secrets;
 mod snapshots;
 mod spoofing;
 mod stats_listener;
