@@ -81,7 +81,6 @@ async fn a_hundred_thousand_rotating_addresses_cost_what_is_released_and_kill_9_
         shown.contains("RESERVE") && shown.contains("200"),
         "{shown}"
     );
-    println!("{strangers} calls for 100,000 addresses; {most} were released\n{shown}");
 }
 
 #[tokio::test]
