@@ -81,16 +81,29 @@ impl DecisionId {
     /// The id of a refusal that rests on a list or a score rather than on a decision: the same for the
     /// same reason and address wherever it is computed, so that `portcullis explain` can show it.
     pub fn for_listing(reason: &str, address: ClientAddress) -> Self {
-        // FNV-1a, 64 bit: a name, not a secret.
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        let mut eat = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        reason.bytes().for_each(&mut eat);
-        match address {
-            ClientAddress::V4(bits) => bits.to_be_bytes().into_iter().for_each(&mut eat),
-            ClientAddress::V6(bits) => bits.to_be_bytes().into_iter().for_each(&mut eat),
-        }
-        Self(hash)
+        let hash = reason.bytes().fold(FNV_OFFSET, fnv);
+        Self(match address {
+            ClientAddress::V4(bits) => bits.to_be_bytes().into_iter().fold(hash, fnv),
+            ClientAddress::V6(bits) => bits.to_be_bytes().into_iter().fold(hash, fnv),
+        })
     }
+
+    /// The id of a decision that a source names by `parts`: the same wherever it is computed, and without
+    /// the source's own numbering, which would tell a refused client how much the source knows.
+    pub fn for_source(parts: &[&str]) -> Self {
+        // No text holds this byte, so that no two lists of parts read alike.
+        let texts = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
+        let hash = texts.fold(FNV_OFFSET, fnv);
+        // Zero stands for "no id" where an id is optional.
+        Self(hash.max(1))
+    }
+}
+
+/// FNV-1a, 64 bit: for names, not for secrets.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn fnv(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
 impl fmt::Display for DecisionId {

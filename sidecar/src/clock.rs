@@ -10,7 +10,7 @@ pub trait Clock: Send + Sync {
 
     /// Whole days since 1970-01-01 UTC: the day that a provider's quota counts for.
     fn today(&self) -> Day {
-        Day(self.now().0 / SECONDS_PER_DAY)
+        Day::of(self.now())
     }
 }
 
@@ -26,9 +26,13 @@ pub struct SystemClock;
 #[derive(Debug)]
 pub struct ManualClock(AtomicU32);
 
-const SECONDS_PER_DAY: u32 = 86_400;
+pub const SECONDS_PER_DAY: u32 = 86_400;
 
 impl Day {
+    pub fn of(now: UnixSeconds) -> Self {
+        Self(now.0 / SECONDS_PER_DAY)
+    }
+
     /// When this day ends and the next one's quota begins.
     pub fn end(self) -> UnixSeconds {
         UnixSeconds(self.0.saturating_add(1).saturating_mul(SECONDS_PER_DAY))

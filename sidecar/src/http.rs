@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::body::Bytes;
-use hyper::{HeaderMap, Request, StatusCode, Uri};
+use hyper::body::{Bytes, Incoming};
+use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -82,20 +82,18 @@ impl HttpClient {
         }
     }
 
+    /// Asks, and returns once the answer has begun, within the timeout. The body is the caller's to bound.
+    pub async fn open(&self, get: Get) -> Result<(StatusCode, Incoming), HttpError> {
+        let timeout = get.timeout;
+        let begun = tokio::time::timeout(timeout, self.begin(get.uri, get.headers)).await;
+        let response = begun.map_err(|_elapsed| HttpError::Timeout(timeout))??;
+        Ok((response.status(), response.into_body()))
+    }
+
     async fn exchange(&self, get: Get) -> Result<Answer, HttpError> {
-        let mut request = Request::get(get.uri)
-            .body(Empty::new())
-            .map_err(HttpError::Request)?;
-        *request.headers_mut() = get.headers;
-        let agent = hyper::header::HeaderValue::from_static(USER_AGENT);
-        request.headers_mut().entry("user-agent").or_insert(agent);
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(HttpError::Exchange)?;
-        let (parts, body) = response.into_parts();
         let limit = get.max_bytes;
+        let response = self.begin(get.uri, get.headers).await?;
+        let (parts, body) = response.into_parts();
         let body = Limited::new(body, limit).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 HttpError::TooLarge { limit }
@@ -108,6 +106,17 @@ impl HttpClient {
             headers: parts.headers,
             body: body.to_bytes(),
         })
+    }
+
+    async fn begin(&self, uri: Uri, headers: HeaderMap) -> Result<Response<Incoming>, HttpError> {
+        let mut request = Request::get(uri)
+            .body(Empty::new())
+            .map_err(HttpError::Request)?;
+        *request.headers_mut() = headers;
+        let agent = hyper::header::HeaderValue::from_static(USER_AGENT);
+        request.headers_mut().entry("user-agent").or_insert(agent);
+        let answering = self.client.request(request).await;
+        answering.map_err(HttpError::Exchange)
     }
 }
 

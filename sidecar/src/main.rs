@@ -14,7 +14,7 @@ use sidecar::config::{Config, ConfigError};
 use sidecar::http::HttpClient;
 use sidecar::intelligence::{Intelligence, Parts, StartError};
 use sidecar::reload::{Followers, Watch};
-use sidecar::secrets::Secrets;
+use sidecar::secrets::Vault;
 use sidecar::store::{self, StoreError};
 use sidecar::telemetry::{self, Metrics};
 use thiserror::Error;
@@ -82,7 +82,11 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let watch = Arc::new(Watch::new(path, Arc::clone(&config), &clock, &metrics));
     let shutdown = on_signal(&watch).map_err(ServeError::Signal)?;
-    let secrets = Arc::new(Secrets::new(config.secrets.clone()));
+    let vault = Arc::new(Vault::open(&config.store.path, &clock, &metrics));
+    let secrets = Arc::new(vault.secrets(&config.secrets));
+    vault.first_look().await;
+    let (keeping, ended) = (Arc::clone(&vault), shutdown.clone());
+    tokio::spawn(async move { ended.run_until_cancelled(keeping.keep()).await });
 
     let store = store::open(&config, &secrets, &clock, &metrics, &shutdown).await?;
     let token = AdminToken::prepare(&config, &secrets)?;
@@ -94,6 +98,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
         http: HttpClient::new(),
+        vault,
         shutdown: shutdown.clone(),
     });
     let keeping = Arc::clone(&store);

@@ -25,6 +25,9 @@ struct State {
     delay: Duration,
     failure: Option<Answer>,
     asked: Vec<String>,
+    /// The keys it accepts, if not just [`KEY`].
+    keys: Option<Vec<String>>,
+    refused: usize,
 }
 
 impl AbuseIpDb {
@@ -65,6 +68,17 @@ impl AbuseIpDb {
         });
     }
 
+    /// The keys that it accepts from now on.
+    pub fn accepts(&self, keys: &[&str]) {
+        let keys = keys.iter().map(|&key| key.to_owned()).collect();
+        with(&self.state, |state| state.keys = Some(keys));
+    }
+
+    /// How many questions came with a key that it does not accept.
+    pub fn refused(&self) -> usize {
+        with(&self.state, |state| state.refused)
+    }
+
     /// Every answer takes this long from now on.
     pub fn delay(&self, delay: Duration) {
         with(&self.state, |state| state.delay = delay);
@@ -82,12 +96,20 @@ impl AbuseIpDb {
 }
 
 impl State {
+    fn accepts(&self, key: Option<&str>) -> bool {
+        match &self.keys {
+            Some(keys) => key.is_some_and(|key| keys.iter().any(|it| it == key)),
+            None => key == Some(KEY),
+        }
+    }
+
     fn answer(&mut self, asked: &Asked) -> Answer {
         let Some(address) = asked.query("ipAddress") else {
             return error(422, "The ip address field is required.");
         };
         self.asked.push(address.clone());
-        if asked.header("key") != Some(KEY) {
+        if !self.accepts(asked.header("key")) {
+            self.refused += 1;
             return error(
                 401,
                 "Authentication failed. Your API key is either missing, incorrect, or revoked.",

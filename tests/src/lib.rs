@@ -1,4 +1,4 @@
-//! The test kit: starts the real parts (Envoy, the sidecar, Redis) and stand-ins for all others (upstream,
+//! The test kit: starts the real parts (Envoy, the sidecar, Redis, CrowdSec) and stand-ins for all others (upstream,
 //! AbuseIPDB, a sidecar that misbehaves on command), speaks raw HTTP to them and waits for events.
 //!
 //! Used by the end-to-end tests beside it, by `cargo xtask demo` and by the benchmarks. Everything that
@@ -8,8 +8,10 @@ pub mod abuseipdb;
 pub mod child;
 pub mod client;
 pub mod config;
+pub mod crowdsec;
 pub mod envoy;
 pub mod error;
+pub mod moto;
 pub mod parts;
 pub mod ports;
 pub mod prometheus;
@@ -23,8 +25,10 @@ pub mod upstream;
 pub mod wait;
 
 pub use client::{Connection, Request, Response};
+pub use crowdsec::CrowdSec;
 pub use envoy::Envoy;
 pub use error::KitError;
+pub use moto::Moto;
 pub use raw_sidecar::RawSidecar;
 pub use redis::Redis;
 pub use relay::Relay;

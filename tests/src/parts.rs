@@ -43,6 +43,17 @@ pub fn redis_server() -> Result<PathBuf, KitError> {
     })
 }
 
+/// The folder of CrowdSec's `crowdsec` and `cscli`.
+pub fn crowdsec() -> Result<PathBuf, KitError> {
+    let server = part("PORTCULLIS_CROWDSEC", "crowdsec/usr/bin/crowdsec")?;
+    Ok(server.parent().map(Path::to_path_buf).unwrap_or_default())
+}
+
+/// AWS as moto plays it.
+pub fn moto_server() -> Result<PathBuf, KitError> {
+    part("PORTCULLIS_MOTO", "moto/bin/moto_server")
+}
+
 /// A file of the checkout.
 pub fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)

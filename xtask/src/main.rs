@@ -1,11 +1,13 @@
 //! `cargo xtask`: what a developer runs. A table of contents; each command lives in its own module.
 
 mod bench;
+mod crowdsec;
 mod demo;
 mod envoy;
 mod error;
 mod filter;
 mod finish;
+mod moto;
 mod redis;
 mod run;
 mod say;

@@ -7,7 +7,7 @@ use kit::config::EdgeConfig;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{envoy, filter, redis, run, say, sidecar};
+use crate::{crowdsec, envoy, filter, moto, redis, run, say, sidecar};
 
 /// Crates that are built for Wasm only.
 const WASM_ONLY: [&str; 2] = ["--exclude", "noop"];
@@ -25,6 +25,8 @@ struct Built {
     trap: PathBuf,
     portcullis: PathBuf,
     redis: PathBuf,
+    crowdsec: PathBuf,
+    moto: PathBuf,
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
@@ -81,6 +83,8 @@ fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
         portcullis: sidecar::build(workspace)?,
         envoy: envoy::ensure(workspace, version)?,
         redis: redis::ensure()?,
+        crowdsec: crowdsec::ensure(workspace)?,
+        moto: moto::ensure(workspace)?,
     })
 }
 
@@ -125,7 +129,9 @@ fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(
         .env("PORTCULLIS_WASM", absolute(&built.wasm))
         .env("PORTCULLIS_WASM_TRAP", absolute(&built.trap))
         .env("PORTCULLIS_BIN", absolute(&built.portcullis))
-        .env("PORTCULLIS_REDIS", absolute(&built.redis));
+        .env("PORTCULLIS_REDIS", absolute(&built.redis))
+        .env("PORTCULLIS_CROWDSEC", absolute(&built.crowdsec))
+        .env("PORTCULLIS_MOTO", absolute(&built.moto));
     run::run(&mut command)
 }
 

@@ -17,7 +17,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{Answer, Get, HttpClient};
 use crate::intelligence::{Parts, StartError};
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, Vault};
 use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
 
@@ -140,6 +140,7 @@ async fn build(
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
         http: HttpClient::new(),
+        vault: Arc::new(Vault::in_memory()),
         shutdown: shutdown.clone(),
     };
     let intelligence = Intelligence::start(parts).await.unwrap();

@@ -43,10 +43,14 @@ const BYTES: usize = 32;
 const OWNER_ONLY: u32 = 0o600;
 
 impl AdminToken {
-    /// A configured one must be readable now: an administration that nobody can enter is a fault.
+    /// A configured one must be readable now: an administration that nobody can enter is a fault. Only
+    /// what AWS holds may come later.
     pub fn prepare(config: &Config, secrets: &Arc<Secrets>) -> Result<Self, TokenError> {
         if let Some(name) = &config.listen.admin_token {
-            secrets.get(name)?;
+            match secrets.get_strictly(name) {
+                Err(error) if !error.may_pass() => return Err(error.into()),
+                Err(_) | Ok(_) => {}
+            }
             return Ok(Self::Configured(name.clone(), Arc::clone(secrets)));
         }
         let path = config.store.path.join(FILE_NAME);
@@ -66,7 +70,7 @@ impl AdminToken {
         let Some(given) = given else { return false };
         match self {
             Self::Generated(token) => is_same(given, token.expose_secret().as_bytes()),
-            Self::Configured(name, secrets) => match secrets.get(name) {
+            Self::Configured(name, secrets) => match secrets.get_strictly(name) {
                 Ok(token) => is_same(given, token.expose_secret().as_bytes()),
                 Err(error) => {
                     let error = crate::telemetry::chain(&error);

@@ -92,7 +92,13 @@ pub async fn unallow(session: &Session, address: Cidr) -> Result<String, CliErro
 
 pub async fn list(session: &Session) -> Result<String, CliError> {
     session
-        .show(PATH, |answer: Decisions| rows(&answer.decisions))
+        .show(PATH, |answer: Decisions| {
+            let rows = rows(&answer.decisions);
+            match answer.more {
+                0 => rows,
+                more => format!("{rows}\nand {more} more of sources"),
+            }
+        })
         .await
 }
 
@@ -108,7 +114,7 @@ pub fn rows(decisions: &[Decision]) -> String {
             decision.cidr.to_string(),
             match &decision.origin {
                 Origin::Operator => format!("operator {}", decision.author),
-                Origin::Source(name) => name.clone(),
+                Origin::Source(name) => format!("{name} {}", decision.author).trim_end().to_owned(),
             },
             decision.expires.map_or_else(|| "never".to_owned(), time),
             decision.reason.clone(),

@@ -9,8 +9,9 @@ use super::args::FeedAction;
 use super::decisions::{rows, rule};
 use super::output::{or_dash, table, time};
 use super::session::{Session, encode};
+use crate::intelligence::providers::Closed;
 use crate::intelligence::{Explanation, FeedStatus, ProviderStatus, SourceWord};
-use crate::secrets::SecretStatus;
+use crate::secrets::{ExpiryBy, SecretStatus};
 
 #[derive(Deserialize)]
 struct Feeds {
@@ -178,13 +179,11 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
     let row = |provider: &ProviderStatus| {
         [
             provider.name.clone(),
-            if provider.available {
-                "available"
-            } else {
-                "not asked"
-            }
-            .to_owned(),
+            provider_state(provider).to_owned(),
             format!("{} of {}", provider.remaining, provider.daily_quota),
+            provider.released.to_string(),
+            provider.reserved.to_string(),
+            provider.sightings_needed.to_string(),
             provider.closed_until.map_or_else(|| "-".to_owned(), time),
             provider.last_success.map_or_else(|| "-".to_owned(), time),
             or_dash(provider.last_error.as_ref()),
@@ -194,6 +193,9 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
         "PROVIDER",
         "STATE",
         "LEFT TODAY",
+        "RELEASED",
+        "RESERVE",
+        "SIGHTINGS",
         "CLOSED UNTIL",
         "LAST SUCCESS",
         "LAST ERROR",
@@ -201,21 +203,46 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
     table(titles, providers.iter().map(row).collect())
 }
 
+fn provider_state(provider: &ProviderStatus) -> &'static str {
+    match provider.closed {
+        Some(Closed::Failing) => "failing",
+        Some(Closed::Quota) => "quota used up",
+        Some(Closed::Key) => "no good key",
+        Some(Closed::Store) => "store is away",
+        None if provider.remaining == 0 => "quota used up",
+        None if provider.released > 0 => "available",
+        None if provider.reserved > 0 => "suspicious only",
+        None => "until more is released",
+    }
+}
+
 fn secret_rows(secrets: Vec<SecretStatus>) -> String {
     if secrets.is_empty() {
         return "no secrets are configured".to_owned();
     }
     let row = |secret: SecretStatus| {
-        let state = secret.problem.unwrap_or_else(|| "available".to_owned());
+        let state = match (secret.problem, secret.refused) {
+            (Some(problem), _) if secret.available => format!("serves from memory: {problem}"),
+            (Some(problem), _) => problem,
+            (None, true) => "refused by whom it is for".to_owned(),
+            (None, false) => "available".to_owned(),
+        };
+        let by_age = secret.expires_by == Some(ExpiryBy::MaxAge);
+        let expires = secret.expires.map(|date| match by_age {
+            true => format!("{date} (by age)"),
+            false => date,
+        });
         [
             secret.name.to_string(),
             secret.origin,
-            or_dash(secret.expires),
+            or_dash(secret.version),
+            secret.since.map_or_else(|| "-".to_owned(), time),
+            or_dash(expires),
             state,
         ]
     };
     table(
-        ["SECRET", "FROM", "EXPIRES", "STATE"],
+        ["SECRET", "FROM", "VERSION", "SINCE", "EXPIRES", "STATE"],
         secrets.into_iter().map(row).collect(),
     )
 }

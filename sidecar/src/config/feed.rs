@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::Uri;
 use reputation::score::Weight;
 
+use super::crowdsec::{self, CrowdSec};
 use super::secret::SecretName;
 use super::section::Section;
 use super::value;
@@ -106,34 +107,40 @@ enum Format {
     Ipsum,
     SpamhausJson,
     AbuseIpdbJson,
-    CrowdSec,
 }
 
-const FORMATS: [(&str, Format); 6] = [
-    ("plain", Format::Plain),
-    ("netset", Format::Netset),
-    ("ipsum", Format::Ipsum),
-    ("spamhaus-json", Format::SpamhausJson),
-    ("abuseipdb-json", Format::AbuseIpdbJson),
-    ("crowdsec", Format::CrowdSec),
+/// The format of what is no list of addresses.
+const CROWDSEC: &str = "crowdsec";
+const FORMATS: [(&str, Option<Format>); 6] = [
+    ("plain", Some(Format::Plain)),
+    ("netset", Some(Format::Netset)),
+    ("ipsum", Some(Format::Ipsum)),
+    ("spamhaus-json", Some(Format::SpamhausJson)),
+    ("abuseipdb-json", Some(Format::AbuseIpdbJson)),
+    (CROWDSEC, None),
 ];
 
-pub(super) fn validate_all(sections: Vec<Section<'_>>) -> Vec<Feed> {
-    let mut feeds: Vec<Feed> = Vec::new();
+/// Lists, and what decides by itself.
+pub(super) fn validate_all(sections: Vec<Section<'_>>) -> (Vec<Feed>, Vec<CrowdSec>) {
+    let (mut feeds, mut crowdsec) = (Vec::new(), Vec::new());
     let mut names = BTreeSet::new();
     for mut section in sections {
-        feeds.extend(validate(&mut section, &mut names));
+        let name = section.require("name", "name = \"…\"", value::name);
+        if let Some(name) = name.as_ref().filter(|name| !names.insert((*name).clone())) {
+            section.fault("name", format!("{name:?} is the name of another feed too"));
+        }
+        if section.says("format", CROWDSEC) {
+            crowdsec.extend(crowdsec::validate(&mut section, name));
+        } else {
+            feeds.extend(validate(&mut section, name));
+        }
         section.finish();
     }
-    feeds
+    (feeds, crowdsec)
 }
 
 /// Takes every key before it gives up, so that all faults of one feed are found together.
-fn validate(section: &mut Section<'_>, names: &mut BTreeSet<String>) -> Option<Feed> {
-    let name = section.require("name", "name = \"…\"", value::name);
-    if let Some(name) = name.as_ref().filter(|name| !names.insert((*name).clone())) {
-        section.fault("name", format!("{name:?} is the name of another feed too"));
-    }
+fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
     let format = format(section);
     let source = source(section);
     let family = section.get("family", value::name);
@@ -168,7 +175,9 @@ fn validate(section: &mut Section<'_>, names: &mut BTreeSet<String>) -> Option<F
 fn format(section: &mut Section<'_>) -> Option<FeedFormat> {
     let names = FORMATS.map(|(name, _)| name).join(" or ");
     let what = format!("format = {names}");
-    let format = section.require("format", what, value::one_of(&FORMATS));
+    let format = section
+        .require("format", what, value::one_of(&FORMATS))
+        .flatten();
     let min_count = section.get("min_count", value::number(1..=1000));
     if min_count.is_some() && !matches!(format, None | Some(Format::Ipsum)) {
         section.fault(
@@ -184,10 +193,6 @@ fn format(section: &mut Section<'_>) -> Option<FeedFormat> {
         }),
         Format::SpamhausJson => Some(FeedFormat::SpamhausJson),
         Format::AbuseIpdbJson => Some(FeedFormat::AbuseIpdbJson),
-        Format::CrowdSec => {
-            section.fault("format", "\"crowdsec\" is not available in this version");
-            None
-        }
     }
 }
 

@@ -5,9 +5,12 @@
 //! section turn that into types that cannot be wrong and collect every fault on the way, so that all
 //! are reported at once. Nothing here opens a socket or reads another file.
 
+pub mod budget;
+pub mod crowdsec;
 mod fault;
 pub mod feed;
 pub mod guard;
+pub mod http_json;
 pub mod listen;
 pub mod provider;
 pub mod secret;
@@ -20,11 +23,14 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+pub use budget::Budget;
+pub use crowdsec::CrowdSec;
 pub use fault::{Fault, Faults, Place};
 pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
 pub use guard::Guard;
+pub use http_json::{HeaderText, HttpJson, Meaning, Pointer, Scale};
 pub use listen::{Listen, ListenAddress};
-pub use provider::{Provider, ProviderKind};
+pub use provider::{GreyNoiseApi, Provider, ProviderKind, ProviderName};
 use reputation::Policy;
 pub use secret::{Secret, SecretName, SecretOrigin};
 pub use store::{Backend, RedisConfig, RedisServer, StoreConfig};
@@ -41,7 +47,9 @@ pub struct Config {
     pub store: StoreConfig,
     pub policy: Policy,
     pub guard: Guard,
+    pub budget: Budget,
     pub feeds: Vec<Feed>,
+    pub crowdsec: Vec<CrowdSec>,
     pub providers: Vec<Provider>,
     pub secrets: BTreeMap<SecretName, Secret>,
 }
@@ -118,13 +126,16 @@ impl Config {
             "history",
             "history is not available in this version: remove the section",
         );
+        let (feeds, crowdsec) = feed::validate_all(root.tables("feed"));
         let config = Self {
             listen: Listen::validate(root.table("listen")),
             log: Log::validate(root.table("log")),
             store: StoreConfig::validate(root.table("store")),
             policy: policy(root.table("policy")),
             guard: Guard::validate(root.table("guard")),
-            feeds: feed::validate_all(root.tables("feed")),
+            budget: Budget::validate(root.table("budget")),
+            feeds,
+            crowdsec,
             providers: provider::validate_all(root.tables("provider")),
             secrets: secret::validate_all(root.table("secret")),
         };

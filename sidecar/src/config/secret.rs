@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,19 +26,42 @@ pub struct Secret {
     pub origin: SecretOrigin,
     /// The value is this field of a JSON object.
     pub field: Option<String>,
+    /// Counts where the secret itself does not say when it expires.
     pub expires: Option<jiff::civil::Date>,
+    /// How long after it was first seen a value should be replaced, if nobody says when it expires.
+    pub max_age: Duration,
+    /// How often a value that comes over the network is asked for.
+    pub refresh: Duration,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SecretOrigin {
     Env(String),
     File(PathBuf),
+    /// A name or ARN in AWS Secrets Manager.
+    SecretsManager(String),
+    /// A parameter of AWS Systems Manager.
+    Ssm(String),
 }
+
+const MAX_AGE: Duration = Duration::from_secs(90 * 86_400);
+const REFRESH: Duration = Duration::from_secs(5 * 60);
+/// Each question costs money and counts against the account's rate.
+const SHORTEST_REFRESH: Duration = Duration::from_secs(1);
+const LONGEST_REFRESH: Duration = Duration::from_secs(86_400);
+const LONGEST_AGE: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 impl Secret {
     /// Whether both are read from the same place in the same way.
     pub fn is_read_as(&self, other: &Self) -> bool {
         self.origin == other.origin && self.field == other.field
+    }
+}
+
+impl SecretOrigin {
+    /// Whether it is on this machine: read in no time, as often as one likes.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Env(_) | Self::File(_))
     }
 }
 
@@ -66,6 +90,8 @@ impl fmt::Display for SecretOrigin {
         match self {
             Self::Env(variable) => write!(f, "env {variable}"),
             Self::File(path) => write!(f, "file {}", path.display()),
+            Self::SecretsManager(id) => write!(f, "aws-secrets-manager {id}"),
+            Self::Ssm(name) => write!(f, "aws-ssm {name}"),
         }
     }
 }
@@ -74,14 +100,15 @@ impl fmt::Display for SecretOrigin {
 enum Kind {
     Env,
     File,
-    Aws,
+    SecretsManager,
+    Ssm,
 }
 
 const KINDS: [(&str, Kind); 4] = [
     ("env", Kind::Env),
     ("file", Kind::File),
-    ("aws-secrets-manager", Kind::Aws),
-    ("aws-ssm", Kind::Aws),
+    ("aws-secrets-manager", Kind::SecretsManager),
+    ("aws-ssm", Kind::Ssm),
 ];
 
 pub(super) fn validate_all(section: Section<'_>) -> BTreeMap<SecretName, Secret> {
@@ -95,6 +122,8 @@ pub(super) fn validate_all(section: Section<'_>) -> BTreeMap<SecretName, Secret>
                     origin: SecretOrigin::Env(String::new()),
                     field: None,
                     expires: None,
+                    max_age: MAX_AGE,
+                    refresh: REFRESH,
                 };
                 secrets.insert(name, secret.unwrap_or(empty));
             }
@@ -109,28 +138,45 @@ pub(super) fn validate_all(section: Section<'_>) -> BTreeMap<SecretName, Secret>
 }
 
 fn validate(section: &mut Section<'_>) -> Option<Secret> {
-    let kind = section.require("from", "from = \"env\" or \"file\"", value::one_of(&KINDS));
-    let name = section.require("name", "name = the variable or the path", value::text);
+    let words = "from = \"env\", \"file\", \"aws-secrets-manager\" or \"aws-ssm\"";
+    let kind = section.require("from", words, value::one_of(&KINDS));
+    let name = section.require(
+        "name",
+        "name = the variable, path, secret or parameter",
+        value::text,
+    );
     let field = section.get("field", value::text);
     let expires = section.get("expires", |node| {
         let text = value::text(node)?;
         text.parse()
             .map_err(|_| format!("{text:?} is not a date: write it as \"2027-03-01\""))
     });
+    let max_age = section.get(
+        "max_age",
+        value::duration(Duration::from_secs(86_400)..=LONGEST_AGE),
+    );
+    let refresh = section.get(
+        "refresh",
+        value::duration(SHORTEST_REFRESH..=LONGEST_REFRESH),
+    );
+    let name = name?;
     let origin = match kind? {
-        Kind::Env => SecretOrigin::Env(name?),
-        Kind::File => SecretOrigin::File(PathBuf::from(name?)),
-        Kind::Aws => {
-            section.fault(
-                "from",
-                "AWS is not available in this version: write \"env\" or \"file\"",
-            );
-            return None;
-        }
+        Kind::Env => SecretOrigin::Env(name),
+        Kind::File => SecretOrigin::File(PathBuf::from(name)),
+        Kind::SecretsManager => SecretOrigin::SecretsManager(name),
+        Kind::Ssm => SecretOrigin::Ssm(name),
     };
+    if refresh.is_some() && origin.is_local() {
+        section.fault(
+            "refresh",
+            "is for AWS alone: what is on this machine is read whenever it is used",
+        );
+    }
     Some(Secret {
         origin,
         field,
         expires,
+        max_age: max_age.unwrap_or(MAX_AGE),
+        refresh: refresh.unwrap_or(REFRESH),
     })
 }

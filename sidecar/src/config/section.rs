@@ -137,6 +137,27 @@ impl<'f> Section<'f> {
         sections
     }
 
+    /// What is in this table, by its own names, as `read` understands it.
+    pub fn values<T>(
+        &mut self,
+        read: impl Fn(&str, &Node) -> Result<T, String>,
+    ) -> Vec<(String, T)> {
+        let mut values = Vec::new();
+        for (key, node) in std::mem::take(&mut self.entries) {
+            match read(&key, &node) {
+                Ok(value) => values.push((key, value)),
+                Err(message) => self.findings.add(self.path_of(&key), node.place, message),
+            }
+        }
+        values
+    }
+
+    /// Notes that `key` refers to a secret, to be checked at the end.
+    pub fn refer(&self, key: &str, name: SecretName) {
+        let reference = (name, self.path_of(key), self.place_of(key));
+        self.findings.references.borrow_mut().push(reference);
+    }
+
     /// The value at `key` as `read` understands it; `None` if it is absent or faulty.
     pub fn get<T>(
         &mut self,
@@ -171,9 +192,14 @@ impl<'f> Section<'f> {
     /// A reference `secret:NAME`, checked against the configured secrets at the end.
     pub fn secret(&mut self, key: &'static str) -> Option<SecretName> {
         let name = self.get(key, value::secret_reference)?;
-        let reference = (name.clone(), self.path_of(key), self.place_of(key));
-        self.findings.references.borrow_mut().push(reference);
+        self.refer(key, name.clone());
         Some(name)
+    }
+
+    /// Whether `key` holds this text. Does not take it.
+    pub fn says(&self, key: &str, text: &str) -> bool {
+        let value = self.entries.get(key).map(|node| &node.value);
+        matches!(value, Some(Value::Text(written)) if written == text)
     }
 
     /// Whether `key` was written, even if it is taken by now.

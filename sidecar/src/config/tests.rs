@@ -71,12 +71,20 @@ fn the_designs_example_is_read() {
     let [provider] = config.providers.as_slice() else {
         panic!("{:?}", config.providers)
     };
+    let ProviderKind::AbuseIpdb {
+        base_url,
+        max_age_days,
+    } = &provider.kind
+    else {
+        panic!("{:?}", provider.kind)
+    };
+    assert_eq!(base_url.to_string(), "https://api.abuseipdb.com/api/v2/");
+    assert_eq!((provider.daily_quota, *max_age_days), (500, 90));
     assert_eq!(
-        provider.base_url.to_string(),
-        "https://api.abuseipdb.com/api/v2/"
+        (&*provider.name, provider.family.as_str()),
+        ("abuseipdb", "abuseipdb")
     );
-    assert_eq!((provider.daily_quota, provider.max_age_days), (500, 90));
-    let secret = &config.secrets[provider.key.as_str()];
+    let secret = &config.secrets[provider.key.as_ref().unwrap().as_str()];
     assert_eq!(secret.origin, SecretOrigin::Env("ABUSEIPDB_KEY".into()));
     assert_eq!(secret.expires.unwrap().to_string(), "2027-03-01");
     assert_eq!(config.guard.protect, ["203.0.113.0/24".parse().unwrap()]);
@@ -189,11 +197,12 @@ fn every_fault_of_a_value_says_where_it_is_and_what_to_write() {
         ),
         (
             "[secret.a]\nname = \"KEY\"",
-            "`secret.a.from` at line 1: is missing: write from = \"env\" or \"file\"",
+            "`secret.a.from` at line 1: is missing: write from = \"env\", \"file\", \
+             \"aws-secrets-manager\" or \"aws-ssm\"",
         ),
         (
-            "[secret.a]\nfrom = \"aws-ssm\"\nname = \"KEY\"",
-            "`secret.a.from` at line 2: AWS is not available in this version: write \"env\" or \"file\"",
+            "[secret.a]\nfrom = \"file\"\nname = \"/key\"\nrefresh = \"1m\"",
+            "`secret.a.refresh` at line 4: is for AWS alone: what is on this machine is read whenever it is used",
         ),
         (
             "[secret.a]\nfrom = \"env\"\nname = \"KEY\"\nexpires = \"soon\"",
@@ -296,11 +305,6 @@ fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
             "`feed[0].name` at line 1: is missing: write name = \"…\"",
         ),
         ("format = \"ipsum\"", "format = \"csv\"", unknown_format),
-        (
-            "format = \"ipsum\"",
-            "format = \"crowdsec\"",
-            "`feed[0].format` at line 4: \"crowdsec\" is not available in this version",
-        ),
         (
             "path = \"/ipsum.txt\"",
             "",
@@ -412,11 +416,11 @@ fn every_fault_of_a_provider_says_where_it_is_and_what_to_write() {
         ),
         (
             "key = \"secret:key\"\n[[provider]]\nkind = \"abuseipdb\"\nkey = \"secret:key\"",
-            "`provider[1].kind` at line 8: \"abuseipdb\" is configured twice: one budget, one key",
+            "`provider[1].name` at line 7: \"abuseipdb\" is the name of another provider too: give each a name of its own",
         ),
         (
-            "key = \"secret:key\"\n[[provider]]\nkind = \"greynoise\"\nkey = \"secret:key\"",
-            "`provider[1].kind` at line 8: \"greynoise\" is not known: write \"abuseipdb\"",
+            "key = \"secret:key\"\n[[provider]]\nkind = \"oracle\"\nkey = \"secret:key\"",
+            "`provider[1].kind` at line 8: \"oracle\" is not known: write \"abuseipdb\" or \"greynoise\" or \"http-json\"",
         ),
     ] {
         let text = format!("{PROVIDER}{added}");

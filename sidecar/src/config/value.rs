@@ -92,6 +92,17 @@ pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Rea
     }
 }
 
+/// Texts; from the environment separated by commas.
+pub(super) fn texts(node: &Node) -> Read<Vec<String>> {
+    match (&node.value, &node.place) {
+        (Value::List(items), _) => items.iter().map(text).collect(),
+        (Value::Text(list), Place::Environment(_)) => {
+            Ok(list.split(',').map(|item| item.trim().to_owned()).collect())
+        }
+        _ => Err("must be a list of texts, such as [\"/data/tags\"]".to_owned()),
+    }
+}
+
 /// Prefixes; from the environment separated by commas.
 pub(super) fn cidrs(node: &Node) -> Read<Vec<Cidr>> {
     let parse = |text: &str| text.parse::<Cidr>().map_err(|error| error.to_string());
@@ -148,6 +159,11 @@ pub(super) fn url(node: &Node) -> Read<Uri> {
     let uri: Uri = given
         .parse()
         .map_err(|_| format!("{given:?} is not a URL"))?;
+    check_url(&given, uri)
+}
+
+/// As [`url`], of what was read from `given`.
+pub(super) fn check_url(given: &str, uri: Uri) -> Read<Uri> {
     let authority = uri.authority().map(|authority| authority.as_str());
     match (uri.scheme_str(), authority) {
         (Some("http" | "https"), Some(authority)) if authority.contains('@') => {

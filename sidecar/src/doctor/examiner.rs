@@ -89,9 +89,11 @@ impl Examiner {
 
     fn secrets(&self) -> [Finding; 4] {
         let config = self.examined.watch.config();
-        let values = self.examined.intelligence.secrets();
-        let facts = config.secrets.iter();
-        let facts = facts.map(|(name, secret)| SecretFacts::of(name, secret, &values));
+        let statuses = self.examined.intelligence.secrets().statuses().into_iter();
+        let facts = statuses.filter_map(|status| {
+            let (name, secret) = config.secrets.get_key_value(&status.name)?;
+            Some(SecretFacts::of(name, secret, status))
+        });
         let facts: Vec<_> = facts.collect();
         let token = match &self.started_with.listen.admin_token {
             Some(name) => TokenFacts::Configured(name.clone()),

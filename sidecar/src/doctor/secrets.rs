@@ -12,8 +12,7 @@ use rustix::fs::{StatVfsMountFlags, statfs, statvfs};
 
 use super::{Check, Finding, count};
 use crate::config::{Secret, SecretName, SecretOrigin};
-use crate::secrets::Secrets;
-use crate::telemetry::chain;
+use crate::secrets::{ExpiryBy, SecretStatus};
 
 /// How many days before a secret expires somebody should renew it.
 const SOON: i32 = 14;
@@ -29,6 +28,8 @@ pub struct SecretFacts {
     pub problem: Option<String>,
     pub file: Option<FileFacts>,
     pub expires: Option<Date>,
+    /// Nobody said when it expires: that is when it will have been in use for long enough.
+    pub by_age: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,16 +62,27 @@ enum Exposure {
 }
 
 impl SecretFacts {
-    pub fn of(name: &SecretName, secret: &Secret, secrets: &Secrets) -> Self {
+    pub fn of(name: &SecretName, secret: &Secret, status: SecretStatus) -> Self {
         let file = match &secret.origin {
             SecretOrigin::File(path) => FileFacts::of(path),
-            SecretOrigin::Env(_) => None,
+            SecretOrigin::Env(_) | SecretOrigin::SecretsManager(_) | SecretOrigin::Ssm(_) => None,
         };
         Self {
             name: name.clone(),
-            problem: secrets.get(name).err().map(|error| chain(&error)),
+            problem: status.problem,
             file,
-            expires: secret.expires,
+            expires: status.expires.and_then(|date| date.parse().ok()),
+            by_age: status.expires_by == Some(ExpiryBy::MaxAge),
+        }
+    }
+}
+
+impl SecretFacts {
+    fn ends(&self) -> &'static str {
+        if self.by_age {
+            "should be replaced"
+        } else {
+            "expires"
         }
     }
 }
@@ -186,24 +198,37 @@ pub fn token(token: &TokenFacts) -> Finding {
 
 pub fn expiry(secrets: &[SecretFacts], today: Date) -> Finding {
     let check = Check::SecretsExpiry;
-    let left = |secret: &SecretFacts| {
-        let days = secret.expires?.since(today).ok()?.get_days();
-        Some((secret.name.clone(), days))
-    };
-    let mut dated: Vec<_> = secrets.iter().filter_map(left).collect();
-    dated.sort_by_key(|(_, days)| *days);
+    let mut dated: Vec<_> = secrets
+        .iter()
+        .filter_map(|secret| Some((secret, secret.expires?.since(today).ok()?.get_days())))
+        .collect();
+    // What is merely old comes after what expires on the same day: that one stops to work.
+    dated.sort_by_key(|(secret, days)| (*days, secret.by_age));
+    let over = |by_age| move |it: &&(&SecretFacts, i32)| it.1 < 0 && it.0.by_age == by_age;
+    let first = dated.iter().find(over(false));
+    let first = first.or_else(|| dated.iter().find(|it| it.1 >= 0 && it.1 <= SOON));
+    let first = first.or(dated.first()).copied();
     let remedy = "renew it where it comes from, put the new value in its place, and set `expires`";
-    match dated.first() {
-        Some((name, days)) if *days < 0 => {
+    match first {
+        Some((SecretFacts { name, by_age, .. }, days)) if days < 0 => {
+            if *by_age {
+                let seen = format!("{name} should have been replaced {} days ago", -days);
+                return Finding::attention(check, seen, remedy);
+            }
             let seen = format!("{name} expired {} days ago", -days);
             Finding::failing(check, seen, remedy)
         }
-        Some((name, days)) if *days <= SOON => {
-            Finding::attention(check, format!("{name} expires in {days} days"), remedy)
+        Some((secret, days)) if days <= SOON => {
+            let seen = format!("{} {} in {days} days", secret.name, secret.ends());
+            Finding::attention(check, seen, remedy)
         }
-        Some((name, days)) if dated.len() == secrets.len() => Finding::ok(
+        Some((secret, days)) if dated.len() == secrets.len() => Finding::ok(
             check,
-            format!("the first to expire is {name}, in {days} days"),
+            format!(
+                "the first is {}: it {} in {days} days",
+                secret.name,
+                secret.ends()
+            ),
         ),
         None if secrets.is_empty() => Finding::ok(check, "no secrets are configured"),
         _ => {
@@ -226,6 +251,7 @@ mod tests {
             problem: None,
             file: None,
             expires: None,
+            by_age: false,
         }
     }
 
@@ -321,6 +347,20 @@ mod tests {
         assert_eq!(until("2026-12-01"), State::Attention);
         assert_eq!(until("2027-11-22"), State::Ok);
         assert_eq!(expiry(&[secret("key")], today).state, State::Note);
+        let old = SecretFacts {
+            expires: Some("2026-11-01".parse().unwrap()),
+            by_age: true,
+            ..secret("old")
+        };
+        let dead = SecretFacts {
+            by_age: false,
+            ..old.clone()
+        };
+        assert_eq!(
+            expiry(std::slice::from_ref(&old), today).state,
+            State::Attention
+        );
+        assert_eq!(expiry(&[old, dead], today).state, State::Failing);
         assert_eq!(expiry(&[], today).state, State::Ok);
     }
 }

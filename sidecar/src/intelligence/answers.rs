@@ -4,12 +4,14 @@
 //! hard one it counts no more. That a provider had no word is kept in memory too, for a short while.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::sync::Cache;
 use reputation::{Cidr, ClientAddress, UnixSeconds};
 
-use super::chance::spread_seconds;
+use super::chance::{is_early, spread_seconds};
 use super::providers::{Asked, Gate};
+use crate::config::ProviderName;
 use crate::store::{KEPT_PAST_EXPIRY, Store, StoredVerdict, VerdictKey};
 use crate::telemetry::metrics::{CacheLayer, CacheResult};
 use crate::telemetry::{Metrics, Sparing, chain};
@@ -17,6 +19,8 @@ use crate::telemetry::{Metrics, Sparing, chain};
 /// How long an answer is fresh, and how long beyond that it serves, in seconds.
 const FRESH_FOR: u32 = 24 * 3600;
 pub const STALE_FOR: u32 = KEPT_PAST_EXPIRY;
+/// How long before an answer's end those who need it begin to ask anew, on average.
+const EARLY: Duration = Duration::from_secs(600);
 /// How many keys are kept in memory.
 const KEYS: u64 = 200_000;
 /// Under how many bits of an IPv6 address one answer counts for all.
@@ -33,11 +37,13 @@ pub struct Answer {
     pub said: Option<StoredVerdict>,
     soft: UnixSeconds,
     hard: UnixSeconds,
+    /// Until when asking again is pointless: it was tried, and gave no word.
+    paused: UnixSeconds,
 }
 
 /// What each provider answered, by its name: the configuration may have others by the time it is read.
 #[derive(Debug, Clone, Default)]
-pub struct ByProvider(Arc<Vec<(&'static str, Answer)>>);
+pub struct ByProvider(Arc<Vec<(ProviderName, Answer)>>);
 
 pub struct Answers {
     memory: Cache<Key, ByProvider>,
@@ -56,6 +62,10 @@ impl Key {
         Self(network.map_or(address, Cidr::network))
     }
 
+    pub fn address(self) -> ClientAddress {
+        self.0
+    }
+
     /// Whom an answer under this key is about.
     pub fn prefix(self) -> Cidr {
         match self.0 {
@@ -67,12 +77,18 @@ impl Key {
 
 impl ByProvider {
     pub fn of(&self, provider: &str) -> Option<&Answer> {
-        let mut found = self.all().filter(|(name, _)| *name == provider);
+        let mut found = self.all().filter(|(name, _)| **name == *provider);
         found.next().map(|(_, answer)| answer)
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &(&'static str, Answer)> {
+    pub fn all(&self) -> impl Iterator<Item = &(ProviderName, Answer)> {
         self.0.iter()
+    }
+
+    /// Whether any of them that counts is a bad word.
+    pub fn speak_against(&self, now: UnixSeconds) -> bool {
+        let mut counting = self.all().filter(|(_, answer)| answer.counts(now));
+        counting.any(|(_, answer)| answer.said.as_ref().is_some_and(|said| said.score > 0))
     }
 }
 
@@ -90,12 +106,25 @@ impl Answer {
         now.until(self.soft)
     }
 
+    /// Whether it is worth asking again: it is not fresh any more, or will not be for long and somebody
+    /// wants it now. Then the next one need not wait, and not all who keep it ask at once.
+    pub fn is_due(&self, early: bool, now: UnixSeconds) -> bool {
+        let left = Duration::from_secs(self.fresh_for(now).into());
+        let may_be_early = || early && self.said.is_some() && now >= self.paused;
+        !self.is_fresh(now) || (may_be_early() && is_early(left, EARLY))
+    }
+
+    fn fetched(&self) -> Option<UnixSeconds> {
+        self.said.as_ref().map(|said| said.fetched)
+    }
+
     fn stored(said: StoredVerdict) -> Self {
         let soft = said.expires;
         Self {
             said: Some(said),
             soft,
             hard: soft.plus(STALE_FOR),
+            paused: UnixSeconds(0),
         }
     }
 
@@ -105,6 +134,18 @@ impl Answer {
             said: None,
             soft: end,
             hard: end,
+            paused: end,
+        }
+    }
+
+    /// The same when asking for another gave no word: it serves on, and is not asked for again until
+    /// the pause is over.
+    fn paused_for(self, seconds: u32, now: UnixSeconds) -> Self {
+        let paused = now.plus(spread_seconds(seconds));
+        Self {
+            soft: self.soft.max(paused),
+            paused,
+            ..self
         }
     }
 }
@@ -140,6 +181,29 @@ impl Answers {
         answers
     }
 
+    /// Takes what siblings were told in the meantime from the store, and the gates out of `gates` that
+    /// need not be asked any more.
+    pub async fn renew(&self, key: Key, gates: &mut Vec<Arc<Gate>>, now: UnixSeconds) {
+        let before = self.memory.get(&key).unwrap_or_default();
+        let is_old = |gate: &Arc<Gate>| before.of(gate.name()).is_some_and(|it| it.said.is_some());
+        // What memory lacked was read from the store just now.
+        if !gates.iter().any(is_old) {
+            return;
+        }
+        let stored = self.stored(key, gates, now).await;
+        let newer = |name: &str, old: &Answer| {
+            let stored = stored.of(name)?;
+            (stored.is_fresh(now) && stored.fetched() > old.fetched()).then(|| stored.clone())
+        };
+        let renewed = before.all().map(|(name, old)| {
+            let newer = newer(name, old);
+            gates.retain(|gate| newer.is_none() || gate.name() != name);
+            (name.clone(), newer.unwrap_or_else(|| old.clone()))
+        });
+        let renewed = ByProvider(Arc::new(renewed.collect()));
+        self.memory.insert(key, renewed);
+    }
+
     /// The providers are others now: what is kept in memory lacks what the store may have of them, and
     /// tells of silences that may be over.
     pub fn forget(&self) {
@@ -173,18 +237,15 @@ impl Answers {
                 }
                 // A stale word beats none: it serves on, and is asked for again after the pause.
                 Asked::Silent { for_s } => Some(match old.filter(|old| old.said.is_some()) {
-                    Some(old) => Answer {
-                        soft: now.plus(spread_seconds(for_s)),
-                        ..old
-                    },
+                    Some(old) => old.paused_for(for_s, now),
                     None => Answer::none_for(for_s, now),
                 }),
                 Asked::NotAsked => old,
             };
-            answers.extend(answer.map(|answer| (gate.name(), answer)));
+            answers.extend(answer.map(|answer| (gate.name().clone(), answer)));
         }
-        let asked = |name| gates.iter().any(|gate| gate.name() == name);
-        answers.extend(before.all().filter(|(name, _)| !asked(*name)).cloned());
+        let asked = |name: &ProviderName| gates.iter().any(|gate| gate.name() == name);
+        answers.extend(before.all().filter(|(name, _)| !asked(name)).cloned());
         let answers = ByProvider(Arc::new(answers));
         self.memory.insert(key, answers.clone());
         answers
@@ -202,7 +263,7 @@ impl Answers {
                 return ByProvider::default();
             }
         };
-        let named = gates.iter().map(|gate| gate.name()).zip(said);
+        let named = gates.iter().map(|gate| gate.name().clone()).zip(said);
         let answers = named.filter_map(|(name, said)| Some((name, Answer::stored(said?))));
         let counting = answers.filter(|(_, answer)| answer.counts(now));
         ByProvider(Arc::new(counting.collect()))

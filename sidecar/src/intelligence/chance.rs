@@ -17,6 +17,16 @@ pub fn spread_seconds(seconds: u32) -> u32 {
     u32::try_from(spread).unwrap_or(u32::MAX)
 }
 
+/// Whether somebody who comes `left` before an end should act as if it were there already, so that many who
+/// see the same end do not all act at it. Each acts a `width` early on average (XFetch, Vattani et al. 2015).
+pub fn is_early(left: Duration, width: Duration) -> bool {
+    is_early_by(fraction(), left, width)
+}
+
+fn is_early_by(fraction: f64, left: Duration, width: Duration) -> bool {
+    -fraction.ln() * width.as_secs_f64() >= left.as_secs_f64()
+}
+
 /// From 0 to below 1. Where the system has no randomness to give, the middle.
 fn fraction() -> f64 {
     getrandom::u32().map_or(0.5, |random| {
@@ -27,6 +37,22 @@ fn fraction() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nearer_the_end_the_more_act_early() {
+        let width = Duration::from_secs(600);
+        let share = |left| {
+            let left = Duration::from_secs(left);
+            let early = (1..10_000_u32).filter(|of| {
+                let fraction = f64::from(*of) / 10_000.0;
+                is_early_by(fraction, left, width)
+            });
+            early.count() / 100
+        };
+        // exp(-left/width)
+        assert_eq!([0, 600, 1200, 3600].map(share), [99, 36, 13, 0]);
+        assert!(is_early_by(0.0, Duration::MAX, width));
+    }
 
     #[test]
     fn a_length_is_spread_by_a_tenth_at_most() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use reputation::lookup::Found;
 use reputation::{
-    Action, Band, Cidr, ClientAddress, Decision, DecisionId, Rank, UnixSeconds, Verdict,
+    Action, Band, Cidr, ClientAddress, Decision, DecisionId, DecisionKind, Rank, UnixSeconds,
+    Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -128,8 +129,10 @@ impl Lookup {
             .values()
             .filter(|decision| decision.in_force(now) && decision.cidr.contains(address));
         let mut speaking: Vec<_> = speaking.map(|decision| decision.as_ref().clone()).collect();
+        speaking.extend(self.sources.words().on(address, now));
         speaking.sort_by_key(|decision| {
-            std::cmp::Reverse((decision.rank(), decision.cidr.len(), decision.created))
+            let kind = decision.kind == DecisionKind::Ban;
+            std::cmp::Reverse((decision.rank(), decision.cidr.len(), kind, decision.created))
         });
         speaking
     }

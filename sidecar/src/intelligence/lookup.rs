@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reputation::{Band, Cidr, ClientAddress, UnixSeconds, Verdict};
+use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, Verdict};
 
 use super::answers::{Answers, ByProvider, Key};
 use super::flight::{Boarded, Flight, Flights};
-use super::providers::{Asked, Gate};
+use super::providers::{Acquaintances, Asked, Candidate, Gate};
 use super::recent::RecentlyClean;
 use super::setup::Setup;
-use super::sources::Sources;
+use super::sources::{Sources, View};
 use super::weigh::{LONGEST_TTL, Life, verdict_of};
 use crate::clock::Clock;
 use crate::snapshot::Publisher;
@@ -26,14 +26,15 @@ pub struct Lookup {
     pub clock: Arc<dyn Clock>,
     answers: Arc<Answers>,
     flights: Flights<Key, ByProvider>,
+    acquaintances: Arc<Acquaintances>,
 }
 
-/// What the providers' answers allow.
-struct Standing {
-    /// A provider that can be asked has no answer that counts.
-    missing: bool,
-    /// A provider that can be asked has none that is fresh.
-    due: bool,
+/// A question, and those who are to be asked it.
+struct Question {
+    key: Key,
+    candidate: Candidate,
+    gates: Vec<Arc<Gate>>,
+    policy: Policy,
 }
 
 impl Lookup {
@@ -51,6 +52,7 @@ impl Lookup {
             clock,
             answers: Arc::new(answers),
             flights: Flights::default(),
+            acquaintances: Arc::new(Acquaintances::default()),
         }
     }
 
@@ -72,7 +74,7 @@ impl Lookup {
             );
             return verdict_of(&found, address, scope, now);
         }
-        let (answers, life) = self.ask(&view.setup, address, wait, now).await;
+        let (answers, life) = self.ask(&view, address, wait, now).await;
         let scope = view.scope(published.as_deref(), address, prefix, None);
         let verdict = view.weigh(address, scope, &answers, life, self.clock.now());
         if verdict.band == Band::Clean && !verdict.provisional {
@@ -123,24 +125,24 @@ impl Lookup {
 
     async fn ask(
         &self,
-        setup: &Setup,
+        view: &View,
         address: ClientAddress,
         wait: Duration,
         now: UnixSeconds,
     ) -> (ByProvider, Life) {
-        let gates = &setup.gates;
+        let gates = &view.setup.gates;
         if !gates.iter().any(|gate| gate.may_ask_about(address)) {
             let ttl_s = LONGEST_TTL;
             return (ByProvider::default(), Life::Final { ttl_s });
         }
         let key = Key::of(address);
         let answers = self.answers.get(key, gates, now).await;
-        let standing = Standing::of(gates, &answers, now);
-        if !standing.due {
+        let Some(question) = self.question(view, address, &answers, now) else {
             let life = life(gates, &answers, now);
             return (answers, life);
-        }
-        let flight = match self.board(gates, key, address) {
+        };
+        let missing = question.is_open(&answers, now);
+        let flight = match self.board(question, &answers) {
             Boarded::Landed(answers) => {
                 let life = life(gates, &answers, now);
                 return (answers, life);
@@ -148,7 +150,7 @@ impl Lookup {
             Boarded::Full => None,
             Boarded::Aloft(flight) => Some(flight),
         };
-        if !standing.missing {
+        if !missing {
             return (answers, Life::Final { ttl_s: SHORT_TTL });
         }
         match landed_within(flight, wait).await {
@@ -160,39 +162,94 @@ impl Lookup {
         }
     }
 
-    fn board(&self, gates: &[Arc<Gate>], key: Key, address: ClientAddress) -> Boarded<ByProvider> {
-        let now = self.clock.now();
+    /// What is to be asked about `address`, if anybody is to be asked: only those whose answer is due
+    /// count it as seen.
+    fn question(
+        &self,
+        view: &View,
+        address: ClientAddress,
+        answers: &ByProvider,
+        now: UnixSeconds,
+    ) -> Option<Question> {
+        let (key, setup) = (Key::of(address), &view.setup);
+        let is_due = |gate: &&Arc<Gate>| {
+            let answer = answers.of(gate.name());
+            answer.is_none_or(|answer| answer.is_due(gate.has_plenty(), now))
+        };
+        let due: Vec<_> = setup.gates.iter().filter(is_due).cloned().collect();
+        if due.is_empty() {
+            return None;
+        }
+        let suspicious = answers.speak_against(now) || !view.feeds.indicators(address).is_empty();
+        let window_s = setup.budget.window_s();
+        let candidate = self
+            .acquaintances
+            .meet(address, key.address(), suspicious, window_s, now);
+        let admitted = due.into_iter().filter(|gate| gate.admits(&candidate));
+        let question = Question {
+            key,
+            candidate,
+            gates: admitted.collect(),
+            policy: setup.policy,
+        };
+        (!question.gates.is_empty()).then_some(question)
+    }
+
+    /// `seen` is what the question rests on: what was answered since need not be asked again.
+    fn board(&self, mut question: Question, seen: &ByProvider) -> Boarded<ByProvider> {
+        let (key, now) = (question.key, self.clock.now());
+        let gates = question.gates.clone();
         let landed = || {
             let answers = self.answers.remembered(key)?;
-            (!Standing::of(gates, &answers, now).due).then_some(answers)
+            let is_new = |gate: &Arc<Gate>| {
+                let answer = answers.of(gate.name());
+                answer.is_some_and(|it| it.is_fresh(now)) && answer != seen.of(gate.name())
+            };
+            gates.iter().all(is_new).then_some(answers)
         };
         self.flights.board(key, landed, || {
-            let (answers, gates) = (Arc::clone(&self.answers), gates.to_vec());
-            let clock = Arc::clone(&self.clock);
-            let kept = answers.remembered(key).unwrap_or_default();
+            let answers = Arc::clone(&self.answers);
+            let (clock, known) = (Arc::clone(&self.clock), Arc::clone(&self.acquaintances));
             async move {
-                let asked = ask_due(&gates, &kept, address, now).await;
-                answers.put(key, &gates, asked, clock.now()).await
+                answers.renew(key, &mut question.gates, clock.now()).await;
+                let asked = question.ask().await;
+                let now = clock.now();
+                if question.is_bad(&asked) {
+                    known.note_bad(question.candidate.network(), now);
+                }
+                answers.put(key, &question.gates, asked, now).await
             }
         })
     }
 }
 
-impl Standing {
-    fn of(gates: &[Arc<Gate>], answers: &ByProvider, now: UnixSeconds) -> Self {
-        let mut standing = Self {
-            missing: false,
-            due: false,
+impl Question {
+    /// Whether somebody has no answer to it that counts.
+    fn is_open(&self, answers: &ByProvider, now: UnixSeconds) -> bool {
+        let mut each = self.gates.iter().map(|gate| answers.of(gate.name()));
+        each.any(|answer| !answer.is_some_and(|answer| answer.counts(now)))
+    }
+
+    /// Asks all at once: one slow provider does not delay another.
+    async fn ask(&self) -> Vec<Asked> {
+        let ask = |gate: &Arc<Gate>| {
+            let (gate, candidate) = (Arc::clone(gate), self.candidate);
+            tokio::spawn(async move { gate.ask(&candidate).await })
         };
-        for gate in gates {
-            let answer = answers.of(gate.name());
-            if answer.is_some_and(|answer| answer.is_fresh(now)) || !gate.is_open() {
-                continue;
-            }
-            standing.due = true;
-            standing.missing |= !answer.is_some_and(|answer| answer.counts(now));
+        let running: Vec<_> = self.gates.iter().map(ask).collect();
+        let mut asked = Vec::with_capacity(running.len());
+        for task in running {
+            asked.push(task.await.unwrap_or(Asked::NotAsked));
         }
-        standing
+        asked
+    }
+
+    fn is_bad(&self, asked: &[Asked]) -> bool {
+        let mut words = asked.iter().filter_map(|asked| match asked {
+            Asked::Said(word) => Some(word),
+            Asked::Silent { .. } | Asked::NotAsked => None,
+        });
+        words.any(|word| self.policy.band(word.score) != Band::Clean)
     }
 }
 
@@ -210,28 +267,4 @@ fn life(gates: &[Arc<Gate>], answers: &ByProvider, now: UnixSeconds) -> Life {
 async fn landed_within(flight: Option<Flight<ByProvider>>, wait: Duration) -> Option<ByProvider> {
     let landed = tokio::time::timeout(wait, flight?.landed());
     landed.await.ok().flatten()
-}
-
-/// Asks those that have no fresh answer, all at once: one slow provider does not delay another.
-async fn ask_due(
-    gates: &[Arc<Gate>],
-    kept: &ByProvider,
-    address: ClientAddress,
-    now: UnixSeconds,
-) -> Vec<Asked> {
-    let ask = |gate: &Arc<Gate>| {
-        let answer = kept.of(gate.name());
-        let fresh = answer.is_some_and(|answer| answer.is_fresh(now));
-        let gate = Arc::clone(gate);
-        (!fresh).then(|| tokio::spawn(async move { gate.ask(address).await }))
-    };
-    let running: Vec<_> = gates.iter().map(ask).collect();
-    let mut asked = Vec::with_capacity(running.len());
-    for task in running {
-        asked.push(match task {
-            Some(task) => task.await.unwrap_or(Asked::NotAsked),
-            None => Asked::NotAsked,
-        });
-    }
-    asked
 }

@@ -4,7 +4,8 @@
 //! [`Intelligence`] is the whole of it for `api` and `cli`; each module below owns one part.
 
 mod answers;
-mod chance;
+pub(crate) mod chance;
+mod crowdsec;
 mod decisions;
 mod epochs;
 mod explain;
@@ -26,6 +27,7 @@ pub(crate) mod testing;
 mod tests;
 mod undisturbed;
 mod weigh;
+pub mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,11 +51,12 @@ pub use crate::snapshot::Published;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::HttpClient;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, Vault};
 use crate::snapshot::{Changed, Publisher, Workshop};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, chain};
 use answers::Answers;
+use crowdsec::Streams;
 use decisions::Decisions;
 use epochs::Epochs;
 use feeds::{Keeper, Needs};
@@ -76,6 +79,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
     pub http: HttpClient,
+    pub vault: Arc<Vault>,
     /// Ends every task.
     pub shutdown: CancellationToken,
 }
@@ -92,6 +96,7 @@ pub struct Intelligence {
     epochs: Arc<Epochs>,
     modes: Arc<Modes>,
     keeper: Arc<Keeper>,
+    streams: Arc<Streams>,
     lookup: Lookup,
     publisher: Publisher,
     sources: Arc<Sources>,
@@ -99,6 +104,7 @@ pub struct Intelligence {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     http: HttpClient,
+    vault: Arc<Vault>,
 }
 
 impl Intelligence {
@@ -113,6 +119,16 @@ impl Intelligence {
             &parts.config.store.path,
             needs(&sources, &recent, &publisher, &parts),
         );
+        let streams = Streams {
+            http: parts.http.clone(),
+            publisher: publisher.clone(),
+            shutdown: parts.shutdown.clone(),
+            sources: Arc::clone(&sources),
+            clock: Arc::clone(&parts.clock),
+            metrics: Arc::clone(&parts.metrics),
+            phrasebook: Arc::default(),
+            joining: std::sync::Mutex::default(),
+        };
         let intelligence = Arc::new(Self {
             decisions: Arc::new(Decisions::new(
                 Arc::clone(&sources),
@@ -129,6 +145,7 @@ impl Intelligence {
             )),
             modes: Arc::new(Modes::new(&sources, &parts.store, &publisher, &parts.clock)),
             keeper: Arc::new(keeper),
+            streams: Arc::new(streams),
             lookup: Lookup::new(
                 Arc::clone(&sources),
                 publisher.clone(),
@@ -142,6 +159,7 @@ impl Intelligence {
             clock: parts.clock,
             metrics: parts.metrics,
             http: parts.http,
+            vault: parts.vault,
         });
         intelligence.put_in_place(&parts.config).await;
         intelligence.publisher.changed(Changed::Feeds);
@@ -196,13 +214,28 @@ impl Intelligence {
         })
     }
 
-    /// All decisions in force, the newest first.
+    /// All decisions of operators in force, the newest first.
     pub fn decisions(&self) -> Vec<Decision> {
         self.decisions.all()
     }
 
+    /// At most `most` of the decisions of sources in force, by address, and how many there are.
+    pub fn source_decisions(&self, most: usize) -> (Vec<Decision>, usize) {
+        let (words, now) = (self.sources.words(), self.clock.now());
+        let in_force = || {
+            let entries = words.entries.iter();
+            entries.filter(|(_, word)| word.in_force(now))
+        };
+        let first = in_force().take(most);
+        let first = first.filter_map(|(cidr, word)| words.decision(cidr, &word));
+        (first.collect(), in_force().count())
+    }
+
     pub fn feeds(&self) -> Vec<FeedStatus> {
-        self.keeper.statuses()
+        let mut feeds = self.keeper.statuses();
+        let (view, now) = (self.sources.view(), self.clock.now());
+        feeds.extend(view.setup.streams.iter().map(|stream| stream.status(now)));
+        feeds
     }
 
     /// Lets the held version of a feed in.

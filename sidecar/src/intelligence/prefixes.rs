@@ -146,6 +146,14 @@ impl<T: Copy + Ord> PrefixMap<T> {
         }
     }
 
+    /// The values of the very prefix `cidr`.
+    pub fn at(&self, cidr: Cidr) -> Vec<T> {
+        match cidr.network() {
+            ClientAddress::V4(network) => self.v4.at(network, cidr.len()),
+            ClientAddress::V6(network) => self.v6.at(network, cidr.len()),
+        }
+    }
+
     /// Every entry whose prefix is `cidr` or lies inside it.
     pub fn inside(&self, cidr: Cidr) -> Vec<(Cidr, T)> {
         match cidr.network() {
@@ -214,6 +222,16 @@ impl<N: Bits, T: Copy + Ord> Family<N, T> {
             );
         }
         found
+    }
+
+    fn at(&self, network: N, len: u8) -> Vec<T> {
+        let from = self
+            .entries
+            .partition_point(|entry| (entry.network, entry.len) < (network, len));
+        let same = self.entries.iter().skip(from);
+        same.take_while(|entry| (entry.network, entry.len) == (network, len))
+            .map(|entry| entry.value)
+            .collect()
     }
 
     fn inside(&self, network: N, len: u8) -> &[Entry<N, T>] {

@@ -6,19 +6,23 @@ use std::sync::Arc;
 
 use reputation::Policy;
 
+use super::crowdsec::Stream;
 use super::feeds::Slot;
 use super::providers::Gate;
-use crate::config::{Config, Feed, Guard};
+use crate::config::{Budget, Config, Feed, Guard};
 use crate::secrets::Secrets;
 
 pub struct Setup {
     pub policy: Policy,
     pub guard: Guard,
+    pub budget: Budget,
     pub secrets: Arc<Secrets>,
     /// The providers, in the order of the configuration.
     pub gates: Vec<Arc<Gate>>,
     /// The feeds, in the order of the configuration.
     pub feeds: Vec<Arc<Slot>>,
+    /// The Local APIs of CrowdSec.
+    pub streams: Vec<Arc<Stream>>,
 }
 
 impl Setup {
@@ -29,13 +33,16 @@ impl Setup {
 
     /// Whether `config` asks for nothing else than what is here.
     pub fn is_of(&self, config: &Config) -> bool {
-        self.speaks_as(config) && self.secrets.are(&config.secrets)
+        self.speaks_as(config) && self.budget == config.budget && self.secrets.are(&config.secrets)
     }
 
-    /// As [`Self::is_of`], but for where secrets come from: no snapshot and no verdict tells of that.
+    /// As [`Self::is_of`], but for where secrets come from and who is asked about: no snapshot tells of
+    /// that.
     pub fn speaks_as(&self, config: &Config) -> bool {
         let feeds = self.feeds.iter().map(|slot| slot.feed.as_ref());
+        let streams = self.streams.iter().map(|stream| stream.config.as_ref());
         self.policy == config.policy
+            && streams.eq(&config.crowdsec)
             && self.guard == config.guard
             && feeds.eq(&config.feeds)
             && self.asks_as(config)
@@ -68,9 +75,11 @@ impl Default for Setup {
         Self {
             policy: Policy::default(),
             guard: Guard::default(),
+            budget: Budget::default(),
             secrets: Arc::new(Secrets::new(BTreeMap::new())),
             gates: Vec::new(),
             feeds: Vec::new(),
+            streams: Vec::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ use reputation::{Decision, DecisionId};
 
 use super::feeds::{FeedsView, LoadedFeed, Slot};
 use super::setup::Setup;
+use super::words::Words;
 
 pub type DecisionMap = HashMap<DecisionId, Arc<Decision>>;
 
@@ -25,6 +26,7 @@ pub struct View {
 pub struct Sources {
     view: ArcSwap<View>,
     decisions: ArcSwap<DecisionMap>,
+    words: ArcSwap<Words>,
     modes: ArcSwap<Vec<ModeOverride>>,
 }
 
@@ -63,6 +65,15 @@ impl Sources {
 
     pub fn set_decisions(&self, decisions: DecisionMap) {
         self.decisions.store(Arc::new(decisions));
+    }
+
+    /// What sources decided.
+    pub fn words(&self) -> Arc<Words> {
+        self.words.load_full()
+    }
+
+    pub fn set_words(&self, words: Words) {
+        self.words.store(Arc::new(words));
     }
 
     pub fn modes(&self) -> Arc<Vec<ModeOverride>> {

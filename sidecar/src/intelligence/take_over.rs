@@ -25,13 +25,15 @@ impl Intelligence {
 
     pub(super) async fn put_in_place(&self, config: &Config) {
         let before = Arc::clone(&self.sources.view().setup);
-        let secrets = Arc::new(Secrets::new(config.secrets.clone()));
+        let secrets = Arc::new(self.vault.secrets(&config.secrets));
+        self.vault.first_look().await;
         warn_of_missing(&secrets);
         let needs = GateNeeds {
             store: Arc::clone(&self.store),
             secrets: Arc::clone(&secrets),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
+            budget: config.budget.clone(),
             permit_special: config.guard.permit_special,
         };
         let gates = providers::configured(config, &before.gates, &self.http, &needs);
@@ -39,14 +41,18 @@ impl Intelligence {
             gate.recount().await;
         }
         let feeds = self.keeper.places(&config.feeds, &secrets, &before);
+        let streams = self.streams.places(&config.crowdsec, &secrets, &before);
         let next = Setup {
             policy: config.policy,
             guard: config.guard.clone(),
+            budget: config.budget.clone(),
             secrets,
             gates,
             feeds,
+            streams,
         };
         self.keeper.change(next).await;
+        self.streams.change(&before);
         self.part_from_providers(&before, config);
     }
 
@@ -55,7 +61,7 @@ impl Intelligence {
             self.lookup.forget_answers();
         }
         for gone in before.gates.iter().map(|gate| gate.name()) {
-            if !config.providers.iter().any(|it| it.kind.name() == gone) {
+            if !config.providers.iter().any(|it| it.name == *gone) {
                 self.metrics.forget_provider(gone);
             }
         }

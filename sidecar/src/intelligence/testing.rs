@@ -20,6 +20,7 @@ use super::{Intelligence, Parts, Published};
 use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, Feed, FeedFormat, FeedRole, FeedSource};
 use crate::http::HttpClient;
+use crate::secrets::Vault;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::tests::server::{Server, open_at};
 use crate::store::{Store, StoreError};
@@ -101,6 +102,7 @@ impl Harness {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             http: HttpClient::new(),
+            vault: Arc::new(Vault::in_memory()),
             shutdown: shutdown.clone(),
         };
         Self {

@@ -11,6 +11,7 @@ pub fn sections(before: &Config, now: &Config) -> Vec<&'static str> {
         ("log", before.log != now.log),
         ("policy", before.policy != now.policy),
         ("guard", before.guard != now.guard),
+        ("budget", before.budget != now.budget),
         ("feed", before.feeds != now.feeds),
         ("provider", before.providers != now.providers),
         ("secret", before.secrets != now.secrets),
@@ -98,6 +99,7 @@ mod tests {
             ("[log]\nlevel = \"warn\"", "log"),
             ("[policy]\nsuspicious = 40", "policy"),
             ("[guard]\nmax_growth = 5", "guard"),
+            ("[budget]\nreserve_percent = 5", "budget"),
             (
                 "[[feed]]\nname = \"a\"\npath = \"/a\"\nformat = \"plain\"\nblock = true",
                 "feed",

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::compile::{Listed, Mark};
 use super::overlay::{Plan, State};
+use crate::intelligence::words::{PhraseNumber, Strength, Word, Words};
 
 /// How many items the checker looks at between two answers; here nobody waits for it.
 const CHECK_STEP: usize = 1 << 20;
@@ -45,17 +46,24 @@ pub fn base(state: &State, meta: Meta, now: UnixSeconds) -> Result<Built, BuildF
     lasting
         .filter(|decision| decision.in_force(now))
         .for_each(|decision| writer.decide(decision));
+    let words = state.words.entries.iter();
+    words
+        .filter(|(_, word)| word.in_force(now))
+        .for_each(|(cidr, word)| writer.say(cidr, &word, &state.words));
     writer.finish()
 }
 
-/// What `plan` says, on top of a base; `listed` is where its marks are from.
-pub fn overlay(plan: &Plan, listed: &Listed, meta: Meta) -> Result<Built, BuildFault> {
-    let mut writer = Writer::new(meta, listed);
+/// What `plan` says of `state`, on top of a base.
+pub fn overlay(plan: &Plan, state: &State, meta: Meta) -> Result<Built, BuildFault> {
+    let mut writer = Writer::new(meta, &state.listed);
     for (cidr, mark) in &plan.listed {
         writer.list(*cidr, *mark);
     }
     for decision in &plan.decided {
         writer.decide(decision);
+    }
+    for (cidr, word) in &plan.spoken {
+        writer.say(*cidr, word, &state.words);
     }
     for cidr in &plan.masks {
         writer.builder.mask(*cidr);
@@ -68,6 +76,7 @@ struct Writer<'a> {
     builder: ImageBuilder,
     listed: &'a Listed,
     classes: HashMap<u32, ClassId>,
+    phrases: HashMap<(PhraseNumber, Strength), ClassId>,
 }
 
 impl<'a> Writer<'a> {
@@ -76,6 +85,7 @@ impl<'a> Writer<'a> {
             builder: ImageBuilder::new(meta),
             listed,
             classes: HashMap::new(),
+            phrases: HashMap::new(),
         }
     }
 
@@ -101,6 +111,26 @@ impl<'a> Writer<'a> {
             expires: decision.expires,
         };
         self.builder.decide(decision.cidr, class, decided);
+    }
+
+    fn say(&mut self, cidr: Cidr, word: &Word, words: &Words) {
+        let key = (word.phrase, word.strength);
+        let known = self.phrases.get(&key).copied();
+        let class = known.or_else(|| {
+            let class = class_of(&words.decision(cidr, word)?);
+            Some(self.builder.class(&class))
+        });
+        let Some(class) = class else {
+            return;
+        };
+        self.phrases.insert(key, class);
+        let decided = Decided {
+            id: Some(word.id),
+            // An image only asks which of two is newer: here the stronger word is to win.
+            created: UnixSeconds(u32::from(word.strength as u8)),
+            expires: word.ends(),
+        };
+        self.builder.decide(cidr, class, decided);
     }
 
     fn finish(self) -> Result<Built, BuildFault> {

@@ -12,6 +12,7 @@ mod press;
 pub mod publish;
 mod published;
 mod soft;
+mod spoken;
 #[cfg(test)]
 mod tests;
 

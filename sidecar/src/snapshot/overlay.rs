@@ -12,7 +12,9 @@ use std::sync::Arc;
 use reputation::{Cidr, Decision, DecisionId, UnixSeconds};
 
 use super::compile::{Listed, Mark};
+use super::spoken::Difference;
 use crate::intelligence::prefixes::{Bits, Entry, PrefixMap, PrefixMapBuilder};
+use crate::intelligence::words::{Word, Words};
 
 /// The most entries and masks that an overlay may have; beyond, a new base is built.
 pub const MAX_ENTRIES: usize = 65_536;
@@ -24,6 +26,8 @@ const SMALL: usize = 4_096;
 pub struct State {
     pub listed: Arc<Listed>,
     pub decisions: Arc<HashMap<DecisionId, Arc<Decision>>>,
+    /// What sources decided.
+    pub words: Arc<Words>,
 }
 
 /// What the feeds changed since the base.
@@ -39,6 +43,7 @@ pub struct Plan {
     pub masks: Vec<Cidr>,
     pub listed: Vec<(Cidr, Mark)>,
     pub decided: Vec<Arc<Decision>>,
+    pub spoken: Vec<(Cidr, Word)>,
 }
 
 /// How large an overlay on a base of `entries` may become.
@@ -78,7 +83,12 @@ pub fn plan(
     limit: usize,
     time: UnixSeconds,
 ) -> Option<Plan> {
-    let masks = masks(base, now, listed, time);
+    let difference = Difference::between(&base.words, &now.words, time);
+    if difference.stated.len() + difference.masks.len() > limit {
+        return None;
+    }
+    let masks = masks(base, now, listed, &difference, time);
+    let spoken = spoken(&now.words, difference.stated, &masks, limit)?;
     let added: BTreeSet<_> = listed.added.iter().copied().collect();
     let mut stated = added;
     for (mask, ()) in masks.iter() {
@@ -100,18 +110,47 @@ pub fn plan(
         masks: masks.iter().map(|(mask, ())| mask).collect(),
         listed: stated.into_iter().collect(),
         decided,
+        spoken,
     };
     (plan.count() <= limit).then_some(plan)
 }
 
 impl Plan {
     pub fn count(&self) -> usize {
-        self.masks.len() + self.listed.len() + self.decided.len()
+        self.masks.len() + self.listed.len() + self.decided.len() + self.spoken.len()
     }
 }
 
+/// Whether something of `before` that is in force is gone, or changed.
+pub fn takes_back(before: &State, now: &State, time: UnixSeconds) -> bool {
+    taken_back(before, now, time).next().is_some()
+        || Difference::between(&before.words, &now.words, time).takes_back
+}
+
+/// The words that an overlay states: on the prefixes that changed, and whatever touches a mask. `None` if
+/// they are more than `limit`.
+fn spoken(
+    words: &Words,
+    changed: Vec<Cidr>,
+    masks: &PrefixMap<()>,
+    limit: usize,
+) -> Option<Vec<(Cidr, Word)>> {
+    let mut stated: BTreeSet<(Cidr, Word)> = BTreeSet::new();
+    for cidr in changed {
+        stated.extend(words.entries.at(cidr).into_iter().map(|word| (cidr, word)));
+    }
+    for (mask, ()) in masks.iter() {
+        if stated.len() + words.entries.count_inside(mask) > limit {
+            return None;
+        }
+        stated.extend(words.entries.covering(mask));
+        stated.extend(words.entries.inside(mask));
+    }
+    Some(stated.into_iter().collect())
+}
+
 /// Decisions of the base that are gone or changed, unless they have lapsed by themselves.
-pub fn taken_back<'a>(
+fn taken_back<'a>(
     base: &'a State,
     now: &'a State,
     time: UnixSeconds,
@@ -121,8 +160,17 @@ pub fn taken_back<'a>(
     base.decisions.values().filter(gone).map(Arc::as_ref)
 }
 
-fn masks(base: &State, now: &State, listed: &ListedDelta, time: UnixSeconds) -> PrefixMap<()> {
+fn masks(
+    base: &State,
+    now: &State,
+    listed: &ListedDelta,
+    spoken: &Difference,
+    time: UnixSeconds,
+) -> PrefixMap<()> {
     let mut masks = PrefixMapBuilder::new();
+    for cidr in &spoken.masks {
+        masks.push(*cidr, ());
+    }
     for cidr in &listed.removed {
         masks.push(*cidr, ());
     }

@@ -73,6 +73,7 @@ impl Preparation {
         let state = State {
             listed: Arc::clone(listed),
             decisions: self.sources.decisions(),
+            words: self.sources.words(),
         };
         let built = image::base(&state, self.meta, self.meta.built_at)?;
         Ok(Base {

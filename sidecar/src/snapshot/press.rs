@@ -217,6 +217,7 @@ impl Press {
         let state = State {
             listed: Arc::clone(&self.listed),
             decisions: self.workshop.sources.decisions(),
+            words: self.workshop.sources.words(),
         };
         let version = self.workshop.store.next_version().await?;
         let remaining = self.workshop.clock.now().until(base.valid_until);
@@ -254,7 +255,7 @@ impl Press {
         let built = tokio::task::spawn_blocking(move || {
             let limit = overlay::MAX_ENTRIES;
             let plan = overlay::plan(&base.state, &state, &delta, limit, meta.built_at);
-            plan.map(|plan| image::overlay(&plan, &state.listed, meta))
+            plan.map(|plan| image::overlay(&plan, &state, meta))
                 .transpose()
         });
         Ok(built.await??)
@@ -263,11 +264,7 @@ impl Press {
     fn raise_generation(&mut self, state: &State, version: SnapshotVersion) {
         let now = self.workshop.clock.now();
         let before = self.out.borrow().clone();
-        let unsaid = before.is_some_and(|before| {
-            overlay::taken_back(before.state(), state, now)
-                .next()
-                .is_some()
-        });
+        let unsaid = before.is_some_and(|before| overlay::takes_back(before.state(), state, now));
         if unsaid || self.taken_back {
             // Both rise across restarts, so a proxy never takes a new generation for an old one.
             let number = version.epoch.wrapping_add(version.version) & u64::from(u32::MAX);

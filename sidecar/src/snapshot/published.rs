@@ -71,7 +71,8 @@ impl Published {
 
     /// Whether an entry inside `cidr` has a longer prefix, so that its addresses are not all alike.
     pub fn splits(&self, cidr: Cidr) -> bool {
-        self.state.listed.entries.splits(cidr) || self.decided.splits(cidr)
+        let words = &self.state.words.entries;
+        self.state.listed.entries.splits(cidr) || self.decided.splits(cidr) || words.splits(cidr)
     }
 
     pub fn state(&self) -> &State {

@@ -18,6 +18,7 @@ use super::compile::{Catalogue, Listed, Mark};
 use super::image;
 use super::overlay::{ListedDelta, MAX_ENTRIES, State, plan};
 use crate::intelligence::prefixes::PrefixMapBuilder;
+use crate::intelligence::words::{Phrase, Phrasebook, Strength, Word, Words};
 
 const BUILT: UnixSeconds = UnixSeconds(1000);
 const NOW: UnixSeconds = UnixSeconds(1100);
@@ -39,6 +40,14 @@ enum Step {
     Undecide {
         at: usize,
     },
+    Say {
+        cidr: Cidr,
+        strength: Strength,
+        expires: Option<u32>,
+    },
+    Unsay {
+        at: usize,
+    },
 }
 
 /// What a test builds states from.
@@ -46,6 +55,8 @@ enum Step {
 struct World {
     listed: BTreeMap<(Cidr, Rank), Mark>,
     decisions: BTreeMap<u64, Arc<Decision>>,
+    words: BTreeMap<u64, (Cidr, Word)>,
+    phrasebook: Phrasebook,
     catalogue: Catalogue,
     steps: u32,
 }
@@ -82,6 +93,29 @@ impl World {
                     .copied();
                 there.map(|id| self.decisions.remove(&id));
             }
+            Step::Say {
+                cidr,
+                strength,
+                expires,
+            } => {
+                let phrase = Phrase {
+                    source: Arc::from("crowdsec"),
+                    author: String::new(),
+                    reason: format!("step {}", self.steps % 3),
+                };
+                let word = Word {
+                    strength: *strength,
+                    seen: UnixSeconds(self.steps),
+                    expires: expires.map_or(UnixSeconds::MAX, UnixSeconds),
+                    id: DecisionId(u64::from(self.steps)),
+                    phrase: self.phrasebook.number(phrase),
+                };
+                self.words.insert(word.id.0, (*cidr, word));
+            }
+            Step::Unsay { at } => {
+                let there = self.words.keys().nth(at % self.words.len().max(1)).copied();
+                there.map(|id| self.words.remove(&id));
+            }
         }
     }
 
@@ -89,10 +123,7 @@ impl World {
         let (origin, kind) = [
             (Origin::Operator, DecisionKind::Ban),
             (Origin::Operator, DecisionKind::Allow),
-            (
-                Origin::Source("elsewhere".to_owned()),
-                DecisionKind::Throttle,
-            ),
+            (Origin::Operator, DecisionKind::Throttle),
         ][word]
             .clone();
         Decision {
@@ -105,6 +136,14 @@ impl World {
             created: UnixSeconds(self.steps),
             expires: expires.map(UnixSeconds),
         }
+    }
+
+    fn words(&self) -> Words {
+        let mut entries = PrefixMapBuilder::new();
+        for (cidr, word) in self.words.values() {
+            entries.push(*cidr, *word);
+        }
+        Words::new(Arc::new(entries.build()), &self.phrasebook)
     }
 
     fn state(&mut self) -> State {
@@ -124,6 +163,7 @@ impl World {
                 classes,
             }),
             decisions: Arc::new(decisions),
+            words: Arc::new(self.words()),
         }
     }
 }
@@ -160,12 +200,17 @@ fn cidr() -> impl Strategy<Value = Cidr> {
 
 fn step() -> impl Strategy<Value = Step> {
     let expires = proptest::option::of(1050_u32..1300);
+    let said = proptest::option::of(1050_u32..1300);
+    let strength = prop_oneof![Just(Strength::Ban), Just(Strength::Throttle)];
     prop_oneof![
         4 => (cidr(), 0_usize..4).prop_map(|(cidr, class)| Step::List { cidr, class }),
         2 => any::<usize>().prop_map(|at| Step::Unlist { at }),
         3 => (cidr(), 0_usize..3, expires)
             .prop_map(|(cidr, word, expires)| Step::Decide { cidr, word, expires }),
         2 => any::<usize>().prop_map(|at| Step::Undecide { at }),
+        4 => (cidr(), strength, said)
+            .prop_map(|(cidr, strength, expires)| Step::Say { cidr, strength, expires }),
+        2 => any::<usize>().prop_map(|at| Step::Unsay { at }),
     ]
 }
 
@@ -239,7 +284,7 @@ proptest! {
         let delta = ListedDelta::between(&then.listed, &current.listed);
         let plan = plan(&then, &current, &delta, MAX_ENTRIES, NOW).unwrap();
         let kind = Kind::Overlay { base: base.reference.digest };
-        let overlay = image::overlay(&plan, &current.listed, meta(kind)).unwrap();
+        let overlay = image::overlay(&plan, &current, meta(kind)).unwrap();
         let fresh = image::base(&current, meta(Kind::Base), NOW).unwrap();
 
         for address in addresses() {

@@ -18,6 +18,7 @@ fn written() -> Metrics {
     let second = Duration::from_secs(1);
     metrics.cache_request(CacheLayer::Store, CacheResult::Stale);
     metrics.provider_request("abuseipdb", "ok", second);
+    metrics.provider_skipped("abuseipdb", "pace");
     metrics.provider_quota("abuseipdb", 2, 1);
     metrics.feed_taken("a", 1, UnixSeconds(1));
     metrics.feed_refused("a", "fetch");
@@ -29,6 +30,7 @@ fn written() -> Metrics {
         concerns: vec![Concern::ReadOnly],
     });
     metrics.config_loaded(UnixSeconds(1));
+    metrics.secret_expiry("abuseipdb", 1);
     metrics.error_logged();
     metrics.http_request("edge", "verdict", 200, second);
     metrics

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::{Ports, Sidecar, loopback};
 use crate::config::Endpoint;
 use crate::error::KitError;
+use crate::moto::Moto;
 use crate::{parts, ports};
 
 pub struct SidecarBuilder {
@@ -116,6 +117,14 @@ impl SidecarBuilder {
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// AWS is what moto plays.
+    pub fn aws(self, moto: &Moto) -> Self {
+        let environment = moto.environment();
+        environment
+            .iter()
+            .fold(self, |builder, (key, value)| builder.env(key, value))
     }
 
     /// The edge API on a Unix socket.

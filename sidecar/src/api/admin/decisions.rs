@@ -15,8 +15,19 @@ use crate::intelligence::{DecisionError, Intelligence, NewDecision, Removal};
 /// `GET /v1/decisions`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Decisions {
+    /// Those of operators, the newest first, then those of sources by address.
     pub decisions: Vec<Decision>,
+    /// How many of sources are in force beyond those that are shown.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more: usize,
 }
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
+/// How many decisions of sources are shown unless `most` asks for more.
+const SHOWN: usize = 1000;
 
 /// Ends the detail of a refused wide ban. The command line has its own.
 pub const WIDE_REMEDY: &str = ": send \"force\": true if that is meant";
@@ -29,9 +40,7 @@ pub async fn handle(
     rest: &str,
 ) -> Result<Reply, Problem> {
     match (request.method(), rest) {
-        (&Method::GET, "") => json(&Decisions {
-            decisions: intelligence.decisions(),
-        }),
+        (&Method::GET, "") => json(&list(intelligence, request.uri().query())?),
         (&Method::POST, "") => add(intelligence, request).await,
         (&Method::DELETE, _) => {
             let removal = removal(request.uri().query(), rest)?;
@@ -44,6 +53,15 @@ pub async fn handle(
         (_, "") => Err(Problem::new(Kind::WrongMethod("GET, POST, DELETE"))),
         _ => Err(Problem::new(Kind::WrongMethod("DELETE"))),
     }
+}
+
+fn list(intelligence: &Intelligence, query: Option<&str>) -> Result<Decisions, Problem> {
+    let most = parameter(query, "most", "a number", |_| true)?.unwrap_or(SHOWN);
+    let mut decisions = intelligence.decisions();
+    let (of_sources, all) = intelligence.source_decisions(most);
+    let more = all - of_sources.len();
+    decisions.extend(of_sources);
+    Ok(Decisions { decisions, more })
 }
 
 async fn add(intelligence: &Intelligence, request: Request<Incoming>) -> Result<Reply, Problem> {

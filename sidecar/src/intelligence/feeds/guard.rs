@@ -156,7 +156,7 @@ fn drop_forbidden(listing: Listing, guard: &Guard, role: FeedRole) -> (Listing, 
 }
 
 /// Under what it counts that `cidr` may not stand on a list that speaks against its entries.
-fn forbidden_to_list<'d>(
+pub fn forbidden_to_list<'d>(
     cidr: Cidr,
     guard: &Guard,
     dropped: &'d mut Dropped,

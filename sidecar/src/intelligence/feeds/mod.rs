@@ -8,7 +8,7 @@ mod change;
 mod fetch;
 mod file;
 pub mod formats;
-mod guard;
+pub mod guard;
 mod keeper;
 mod last_good;
 mod slot;
@@ -22,7 +22,7 @@ use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, score};
 pub use formats::Listing;
 pub use keeper::{Keeper, Needs, ReleaseError};
 pub use slot::Slot;
-pub use status::FeedStatus;
+pub use status::{FeedStatus, place};
 
 use crate::config::{Feed, FeedRole, ListScore};
 

@@ -1,5 +1,7 @@
 //! What an operator is told about a feed.
 
+use std::collections::BTreeMap;
+
 use reputation::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,9 @@ pub struct FeedStatus {
     pub faults: Vec<LineFault>,
     /// What the guard took out.
     pub dropped: Dropped,
+    /// What else was left out, by cause: CrowdSec's decisions on what is no address.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, usize>,
     /// When the source last gave a good version, or confirmed the one in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<UnixSeconds>,
@@ -53,6 +58,7 @@ impl FeedStatus {
             skipped: 0,
             faults: Vec::new(),
             dropped: Dropped::default(),
+            left_out: BTreeMap::new(),
             last_success: None,
             age_s: None,
             last_error: None,

@@ -7,14 +7,13 @@ use async_trait::async_trait;
 use hyper::header::{ACCEPT, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode, Uri};
 use reputation::{ClientAddress, UnixSeconds};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Limits, Outcome, Provider, Reply, Word};
-use crate::http::{Answer, Get, HttpClient, HttpError};
+use super::{Keys, Limits, Outcome, Provider, Reply, Word, moment};
+use crate::config::SecretName;
+use crate::http::{Answer, Get, HttpClient};
 use crate::intelligence::retry_after::retry_after;
 use crate::strangers::plain;
-use crate::telemetry::chain;
 
 /// An answer has about 500 bytes; without `verbose` it never has more than a few thousand.
 const MAX_BYTES: usize = 256 * 1024;
@@ -22,33 +21,23 @@ const MAX_BYTES: usize = 256 * 1024;
 const DETAIL: usize = 200;
 
 pub struct AbuseIpdb {
-    base_url: Uri,
-    timeout: Duration,
-    max_age_days: u16,
-    http: HttpClient,
+    pub base_url: Uri,
+    pub max_age_days: u16,
+    pub key: Option<SecretName>,
+    pub timeout: Duration,
+    pub http: HttpClient,
 }
 
 impl AbuseIpdb {
-    pub fn new(provider: &crate::config::Provider, http: HttpClient) -> Self {
-        Self {
-            base_url: provider.base_url.clone(),
-            timeout: provider.timeout,
-            max_age_days: provider.max_age_days,
-            http,
-        }
-    }
-
-    fn question(&self, address: ClientAddress, key: &SecretString) -> Result<Get, String> {
+    fn question(&self, address: ClientAddress, keys: &Keys) -> Result<Get, String> {
         let encoded = address.to_string().replace(':', "%3A");
         let (base, days) = (&self.base_url, self.max_age_days);
         let uri = format!("{base}check?ipAddress={encoded}&maxAgeInDays={days}");
         let uri = Uri::try_from(uri).map_err(|error| error.to_string())?;
-        // The error of a header's value may quote it, so it is not kept.
-        let mut key = HeaderValue::from_str(key.expose_secret())
-            .map_err(|_| "the key has characters that no header may have".to_owned())?;
-        key.set_sensitive(true);
         let mut headers = HeaderMap::new();
-        headers.insert(HeaderName::from_static("key"), key);
+        if let Some(key) = &self.key {
+            headers.insert(HeaderName::from_static("key"), keys.header("", key)?);
+        }
         // Without it, errors come as HTML.
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         Ok(Get {
@@ -62,22 +51,17 @@ impl AbuseIpdb {
 
 #[async_trait]
 impl Provider for AbuseIpdb {
-    async fn check(&self, address: ClientAddress, key: &SecretString, now: UnixSeconds) -> Reply {
-        let unasked = |outcome| Reply {
-            outcome,
-            limits: Limits::default(),
-        };
-        let get = match self.question(address, key) {
+    async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply {
+        let get = match self.question(address, keys) {
             Ok(get) => get,
-            Err(why) => return unasked(Outcome::KeyRefused(why)),
+            Err(why) => return Reply::unanswered(Outcome::KeyRefused(why)),
         };
         match self.http.get(get).await {
             Ok(answer) => Reply {
                 outcome: read(&answer),
                 limits: limits(&answer.headers, now),
             },
-            Err(error @ HttpError::Timeout(_)) => unasked(Outcome::TimedOut(chain(&error))),
-            Err(error) => unasked(Outcome::Unavailable(chain(&error))),
+            Err(error) => Reply::unanswered(Outcome::from(error)),
         }
     }
 }
@@ -94,6 +78,10 @@ fn read(answer: &Answer) -> Outcome {
             Outcome::KeyRefused(detail())
         }
         StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => {
+            Outcome::BadQuestion(detail())
+        }
+        // With a parameter it is this question that comes too often; without, the day's calls are used.
+        StatusCode::TOO_MANY_REQUESTS if names_parameter(body.as_ref()) => {
             Outcome::BadQuestion(detail())
         }
         StatusCode::TOO_MANY_REQUESTS => Outcome::QuotaUsed(detail()),
@@ -114,11 +102,10 @@ fn read_word(body: &Value) -> Outcome {
     let flag = |field: &str| data.get(field).and_then(Value::as_bool) == Some(true);
     let flags = [("isTor", "tor"), ("isWhitelisted", "whitelisted")];
     let flags = flags.into_iter().filter(|(field, _)| flag(field));
-    let last_report = data.get("lastReportedAt").and_then(Value::as_str);
     Outcome::Said(Word {
         score,
         categories: flags.map(|(_, name)| name.to_owned()).collect(),
-        observed: last_report.and_then(moment),
+        observed: data.get("lastReportedAt").and_then(moment),
     })
 }
 
@@ -128,18 +115,15 @@ fn score(value: &Value) -> Option<u8> {
     (0..=100).find(|score| f64::from(*score) == number)
 }
 
-fn moment(text: &str) -> Option<UnixSeconds> {
-    let timestamp: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(timestamp.as_second())
-        .ok()
-        .map(UnixSeconds::from_secs)
-}
-
 /// The provider's own words on what went wrong, else the status.
 fn detail(status: StatusCode, body: Option<&Value>) -> String {
     let said = body.and_then(|body| body.get("errors")?.get(0)?.get("detail")?.as_str());
     let said = said.map(|said| plain(said, DETAIL));
     said.map_or_else(|| status.to_string(), |said| format!("{status}: {said}"))
+}
+
+fn names_parameter(body: Option<&Value>) -> bool {
+    body.is_some_and(|body| body.pointer("/errors/0/source/parameter").is_some())
 }
 
 fn limits(headers: &HeaderMap, now: UnixSeconds) -> Limits {
@@ -235,10 +219,37 @@ mod tests {
             answer(401, error),
             Outcome::KeyRefused("401 Unauthorized: Authentication failed.".to_owned())
         );
-        assert!(matches!(answer(402, "{}"), Outcome::KeyRefused(_)));
-        assert!(matches!(answer(422, "{}"), Outcome::BadQuestion(_)));
-        assert!(matches!(answer(429, "<html>"), Outcome::QuotaUsed(_)));
-        assert!(matches!(answer(503, "<html>"), Outcome::Unavailable(_)));
+        let plan = r#"{"errors":[{"detail":"This feature needs a higher plan.","status":402}]}"#;
+        assert!(matches!(answer(402, plan), Outcome::KeyRefused(_)));
+        let bad = r#"{"errors":[{"detail":"The ip address must be a valid IPv4 or IPv6 address.",
+            "status":422,"source":{"parameter":"ipAddress"}}]}"#;
+        assert!(matches!(answer(422, bad), Outcome::BadQuestion(_)));
+        let used = r#"{"errors":[{"detail":"Daily rate limit of 1000 requests exceeded for this endpoint.",
+            "status":429}]}"#;
+        assert!(matches!(answer(429, used), Outcome::QuotaUsed(_)));
+        assert!(matches!(answer(404, "{}"), Outcome::Malformed(_)));
+        assert!(matches!(answer(500, "{}"), Outcome::Unavailable(_)));
+    }
+
+    #[test]
+    fn errors_as_pages_mean_what_their_status_says() {
+        let page = "<!DOCTYPE html><html><body>Too Many Attempts.</body></html>";
+        let names = [401, 402, 422, 429, 503].map(|status| answer(status, page).name());
+        let expected = [
+            "key_refused",
+            "key_refused",
+            "bad_question",
+            "quota",
+            "unavailable",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_429_about_one_parameter_is_about_that_question_and_not_about_the_day() {
+        let once = r#"{"errors":[{"detail":"You can only report the same IP address once in 15 minutes.",
+            "status":429,"source":{"parameter":"ip"}}]}"#;
+        assert!(matches!(answer(429, once), Outcome::BadQuestion(_)));
     }
 
     #[test]

@@ -15,6 +15,10 @@ const FAILURES: u32 = 3;
 /// The first pause after that in seconds; it doubles up to the longest.
 const FIRST_PAUSE: u32 = 5;
 const LONGEST_PAUSE: u32 = 300;
+/// After so many seconds another call may probe: no call takes that long.
+const PROBE_LOST: u32 = 120;
+/// The longest that a failing provider's `Retry-After` is obeyed, in seconds.
+const LONGEST_OBEYED: u32 = 3600;
 /// How long a refused key stays refused if it does not change, in seconds.
 const KEY_PAUSE: u32 = 3600;
 /// The longest that a provider can ask us to stay away, in seconds: a day and an hour.
@@ -34,12 +38,24 @@ pub enum Closed {
     Store,
 }
 
+impl Closed {
+    /// The metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Quota => "quota",
+            Self::Key => "key",
+            Self::Store => "store",
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Availability {
     failures: u32,
     closed: Option<(Closed, UnixSeconds)>,
-    /// One call is out to see whether the provider is back.
-    probing: bool,
+    /// Since when one call is out to see whether the provider is back.
+    probing: Option<UnixSeconds>,
 }
 
 impl Availability {
@@ -48,11 +64,18 @@ impl Availability {
         let Some((why, _)) = self.closed else {
             return Ok(());
         };
-        if self.closed_at(now).is_some() || self.probing {
+        // A probe that never came back is lost.
+        let probing = self.probing.filter(|since| since.until(now) < PROBE_LOST);
+        if self.closed_at(now).is_some() || probing.is_some() {
             return Err(why);
         }
-        self.probing = true;
+        self.probing = Some(now);
         Ok(())
+    }
+
+    /// What was admitted did not go out: nothing was learnt, and the next one may.
+    pub fn give_back(&mut self) {
+        self.probing = None;
     }
 
     /// Why it is closed at `now`, and until when.
@@ -70,7 +93,7 @@ impl Availability {
 
     pub fn close(&mut self, why: Closed, until: UnixSeconds) {
         self.closed = Some((why, until));
-        self.probing = false;
+        self.probing = None;
     }
 
     /// The key changed: whatever was said about the old one no longer counts.
@@ -91,18 +114,20 @@ impl Availability {
             Outcome::KeyRefused(_) => self.close(Closed::Key, now.plus(spread_seconds(KEY_PAUSE))),
             Outcome::QuotaUsed(_) => self.close(Closed::Quota, reset(limits, now, today)),
             Outcome::TimedOut(_) | Outcome::Unavailable(_) | Outcome::Malformed(_) => {
-                self.fail(now);
+                self.fail(limits.retry_after, now);
             }
         }
     }
 
-    fn fail(&mut self, now: UnixSeconds) {
-        self.probing = false;
+    /// One that says how long to stay away needs not fail again to be believed.
+    fn fail(&mut self, retry_after: Option<Duration>, now: UnixSeconds) {
+        self.probing = None;
         self.failures = self.failures.saturating_add(1);
         let beyond = self.failures.saturating_sub(FAILURES);
-        if self.failures >= FAILURES {
-            let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(beyond.min(16)));
-            let pause = spread_seconds(pause.min(LONGEST_PAUSE));
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(beyond.min(16)));
+        let pause = (self.failures >= FAILURES).then(|| spread_seconds(pause.min(LONGEST_PAUSE)));
+        let said = retry_after.map(|said| whole_seconds(said).min(LONGEST_OBEYED));
+        if let Some(pause) = pause.max(said) {
             self.close(Closed::Failing, now.plus(pause));
         }
     }
@@ -112,10 +137,13 @@ impl Availability {
 fn reset(limits: Limits, now: UnixSeconds, today: Day) -> UnixSeconds {
     let latest = now.plus(LONGEST_ABSENCE);
     let said = limits.reset.filter(|reset| *reset > now);
-    let after =
-        |pause: Duration| now.plus(u32::try_from(pause.as_secs()).unwrap_or(u32::MAX).max(1));
+    let after = |pause: Duration| now.plus(whole_seconds(pause));
     let said = said.or_else(|| limits.retry_after.map(after));
     said.unwrap_or_else(|| today.end()).min(latest)
+}
+
+fn whole_seconds(pause: Duration) -> u32 {
+    u32::try_from(pause.as_secs()).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -164,6 +192,60 @@ mod tests {
         learn(&mut availability, &clock, word(), Limits::default());
         assert_eq!(availability.admit(clock.now()), Ok(()));
         assert_eq!(availability.admit(clock.now()), Ok(()));
+    }
+
+    #[test]
+    fn the_pauses_double_up_to_the_longest_and_differ_by_a_tenth() {
+        let (clock, mut availability) = (noon(), Availability::default());
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            let failed = Outcome::TimedOut(String::new());
+            learn(&mut availability, &clock, failed, Limits::default());
+            if let Some((_, until)) = availability.closed_at(clock.now()) {
+                pauses.push(clock.now().until(until));
+                clock.advance(pauses[pauses.len() - 1]);
+            }
+        }
+        let middles = [5, 10, 20, 40, 80, 160, 300, 300, 300, 300];
+        assert_eq!(pauses.len(), middles.len());
+        for (pause, middle) in pauses.iter().zip(middles) {
+            assert!(
+                (middle * 9 / 10..=middle * 11 / 10).contains(pause),
+                "{pauses:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_provider_that_says_how_long_it_is_away_is_left_alone_for_that_long() {
+        for (said, expected) in [(30, 30), (86_400, LONGEST_OBEYED)] {
+            let (clock, mut availability) = (noon(), Availability::default());
+            let limits = Limits {
+                retry_after: Some(Duration::from_secs(said)),
+                ..Limits::default()
+            };
+            let failed = Outcome::Unavailable(String::new());
+            learn(&mut availability, &clock, failed, limits);
+            let until = clock.now().plus(expected);
+            assert_eq!(
+                availability.closed_at(clock.now()),
+                Some((Closed::Failing, until))
+            );
+        }
+    }
+
+    #[test]
+    fn a_probe_that_never_returns_does_not_keep_it_closed() {
+        let (clock, mut availability) = (noon(), Availability::default());
+        availability.close(Closed::Failing, clock.now().plus(5));
+        clock.advance(5);
+        assert_eq!(availability.admit(clock.now()), Ok(()));
+        clock.advance(PROBE_LOST - 1);
+        assert_eq!(availability.admit(clock.now()), Err(Closed::Failing));
+        clock.advance(1);
+        assert_eq!(availability.admit(clock.now()), Ok(()));
+        availability.give_back();
+        assert_eq!(availability.admit(clock.now()), Ok(()), "it did not go out");
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub struct Budget {
     /// What the provider said with its last answer.
     said: Option<u32>,
     used: Option<(Day, u32)>,
+    /// Calls that are being booked.
+    pending: u32,
 }
 
 impl Budget {
@@ -17,6 +19,7 @@ impl Budget {
             configured,
             said: None,
             used: None,
+            pending: 0,
         }
     }
 
@@ -27,9 +30,27 @@ impl Budget {
 
     /// A day that nothing is known of is a new one.
     pub fn remaining(&self, today: Day) -> u32 {
+        self.limit().saturating_sub(self.used(today))
+    }
+
+    /// What is booked, without what is being booked.
+    pub fn used(&self, today: Day) -> u32 {
         let used = self.used.filter(|(day, _)| *day == today);
-        self.limit()
-            .saturating_sub(used.map_or(0, |(_, used)| used))
+        used.map_or(0, |(_, used)| used)
+    }
+
+    /// What is booked and what is being booked: a thousand that ask at once are not each the first.
+    pub fn taken(&self, today: Day) -> u32 {
+        self.used(today).saturating_add(self.pending)
+    }
+
+    /// A call is being booked; [`Self::settle`] follows, whatever comes of it.
+    pub fn begin(&mut self) {
+        self.pending = self.pending.saturating_add(1);
+    }
+
+    pub fn settle(&mut self) {
+        self.pending = self.pending.saturating_sub(1);
     }
 
     /// The provider's own limit.
@@ -48,6 +69,20 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_that_are_being_booked_are_taken_already() {
+        let (mut budget, today) = (Budget::new(100), Day(1));
+        budget.note_used(today, 7);
+        budget.begin();
+        budget.begin();
+        assert_eq!((budget.taken(today), budget.remaining(today)), (9, 93));
+        budget.settle();
+        budget.note_used(today, 8);
+        assert_eq!(budget.taken(today), 9);
+        budget.settle();
+        assert_eq!(budget.taken(today), 8);
+    }
 
     #[test]
     fn the_smaller_limit_counts_and_a_day_never_refills_before_its_end() {

@@ -1,5 +1,5 @@
-//! The gate before a provider: asks it only about public addresses, only within the day's quota, only
-//! while it works, and only with a key.
+//! The gate before a provider: asks it only about public addresses, only about those that are worth a
+//! call, only within what is released of the day's quota, only while it works, and only with a key.
 //!
 //! A call is booked in the store before it goes out, so that neither a crash nor a restart refills the
 //! quota.
@@ -8,18 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reputation::score::Indicator;
-use reputation::{ClientAddress, UnixSeconds, special};
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use reputation::{ClientAddress, special};
 
-use super::availability::{Availability, Closed};
-use super::budget::Budget;
-use super::{Limits, Outcome, Provider, Word};
+use super::acquaintances::Candidate;
+use super::availability::Closed;
+use super::ledger::{Outlook, Skipped};
+use super::state::State;
+use super::status::ProviderStatus;
+use super::{Keys, Limits, Outcome, Provider, Reply, Word, rotation};
 use crate::clock::{Clock, Day};
-use crate::config;
-use crate::secrets::Secrets;
-use crate::store::{Store, StoredVerdict};
-use crate::telemetry::{Metrics, Sparing, chain};
+use crate::config::{self, ProviderName, SecretName};
+use crate::secrets::{SecretError, Secrets};
+use crate::store::{Store, StoreError, StoredVerdict};
+use crate::telemetry::{Metrics, chain};
 
 /// How long after a missing key it is looked for again, in seconds.
 const KEY_LOOK: u32 = 10;
@@ -31,7 +32,6 @@ const FAILURE_PAUSE: u32 = 60;
 const BAD_QUESTION_PAUSE: u32 = 86_400;
 
 pub struct Gate {
-    name: &'static str,
     config: config::Provider,
     provider: Box<dyn Provider>,
     needs: GateNeeds,
@@ -45,17 +45,9 @@ pub struct GateNeeds {
     pub secrets: Arc<Secrets>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    pub budget: config::Budget,
     /// For tests: asks about special-purpose addresses too.
     pub permit_special: bool,
-}
-
-struct State {
-    availability: Availability,
-    budget: Budget,
-    last_key: Option<SecretString>,
-    last_error: Option<String>,
-    last_success: Option<UnixSeconds>,
-    unbooked: Sparing,
 }
 
 /// What came of asking.
@@ -70,36 +62,10 @@ pub enum Asked {
     NotAsked,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ProviderStatus {
-    pub name: String,
-    /// Whether a call would go out now.
-    pub available: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed: Option<Closed>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed_until: Option<UnixSeconds>,
-    /// Calls a day, by the configuration or by the provider's word, whichever is fewer.
-    pub daily_quota: u32,
-    pub remaining: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_success: Option<UnixSeconds>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
-}
-
 impl Gate {
     pub fn new(config: config::Provider, provider: Box<dyn Provider>, needs: GateNeeds) -> Self {
-        let state = State {
-            availability: Availability::default(),
-            budget: Budget::new(config.daily_quota),
-            last_key: None,
-            last_error: None,
-            last_success: None,
-            unbooked: Sparing::once_a_minute(),
-        };
+        let state = State::new(config.daily_quota);
         Self {
-            name: config.kind.name(),
             config,
             provider,
             needs,
@@ -110,11 +76,9 @@ impl Gate {
     /// Takes the place of `before`: goes on with what that learnt if it asked the same provider in the
     /// same way, and begins anew otherwise.
     pub fn following(self, before: &Self) -> Self {
+        let (ours, theirs) = (&self.needs.secrets, &before.needs.secrets);
         let same = self.config == before.config
-            && self
-                .needs
-                .secrets
-                .agree_on(&self.config.key, &before.needs.secrets);
+            && self.config.secrets().all(|key| ours.agree_on(key, theirs));
         Self {
             state: if same {
                 Arc::clone(&before.state)
@@ -132,12 +96,12 @@ impl Gate {
     /// Reads today's count from the store and shows it: at start, and after midnight.
     pub async fn recount(&self) {
         let today = self.needs.clock.today();
-        match self.needs.store.quota(self.name, today).await {
+        match self.needs.store.quota(self.name(), today).await {
             Ok(used) => self.show_quota(today, Some(used)),
             Err(error) => {
                 let error = chain(&error);
                 tracing::warn!(
-                    provider = self.name,
+                    provider = %self.config.name,
                     error,
                     "the quota's count cannot be read"
                 );
@@ -146,24 +110,32 @@ impl Gate {
         }
     }
 
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &ProviderName {
+        &self.config.name
     }
 
     pub fn may_ask_about(&self, address: ClientAddress) -> bool {
         self.needs.permit_special || special::is_public(address)
     }
 
-    /// Whether a call about anything could go out now.
-    pub fn is_open(&self) -> bool {
-        let closed = self.state().availability.closed_at(self.needs.clock.now());
-        closed.is_none_or(|(why, _)| why == Closed::Key)
+    /// Whether it would be asked about `candidate` now; if not, that is counted.
+    pub fn admits(&self, candidate: &Candidate) -> bool {
+        let spared = self.spares(&self.state(), candidate);
+        if let Some(why) = spared {
+            self.needs.metrics.provider_skipped(self.name(), why.name());
+        }
+        spared.is_none()
+    }
+
+    /// Whether calls are so plentiful that one may go out before it must.
+    pub fn has_plenty(&self) -> bool {
+        self.outlook(&self.state()).sightings_needed <= 1
     }
 
     pub fn indicator(&self, said: &StoredVerdict) -> Indicator {
         Indicator {
-            source: self.name.to_owned(),
-            family: self.name.to_owned(),
+            source: self.config.name.to_string(),
+            family: self.config.family.clone(),
             score: said.score,
             weight: self.config.weight,
             categories: said.categories.clone(),
@@ -173,19 +145,38 @@ impl Gate {
     }
 
     /// Asks, if that is permitted. Takes as long as the provider's timeout.
-    pub async fn ask(&self, address: ClientAddress) -> Asked {
+    pub async fn ask(&self, candidate: &Candidate) -> Asked {
+        let address = candidate.address;
         if !self.may_ask_about(address) {
             return Asked::NotAsked;
         }
-        let Some(key) = self.admit() else {
-            return Asked::NotAsked;
-        };
-        if !self.book().await {
-            return Asked::NotAsked;
+        if !self.provider.speaks_of(address) {
+            return Asked::Silent {
+                for_s: BAD_QUESTION_PAUSE,
+            };
         }
+        let booked = match self.admit(candidate) {
+            Ok(keys) => self.book(candidate).await.map(|()| keys),
+            Err(why) => Err(why),
+        };
+        let keys = match booked {
+            Ok(keys) => keys,
+            Err(why) => {
+                self.needs.metrics.provider_skipped(self.name(), why.name());
+                return Asked::NotAsked;
+            }
+        };
         let began = Instant::now();
         let now = self.needs.clock.now();
-        let reply = self.provider.check(address, &key, now).await;
+        let mut reply = self.provider.check(address, &keys, now).await;
+        reply.outcome = reply.outcome.without(&keys);
+        if matches!(reply.outcome, Outcome::KeyRefused(_)) {
+            let took = began.elapsed();
+            if let Some(second) = self.ask_with_others(address, &keys).await {
+                self.count(&reply.outcome, took);
+                reply = second;
+            }
+        }
         let took = began.elapsed();
         self.learn(&reply.outcome, reply.limits, took).await;
         match reply.outcome {
@@ -199,77 +190,139 @@ impl Gate {
         }
     }
 
+    /// Asks once more if a key has another value than the refused one: a call of its own, which the
+    /// pace does not hold up.
+    async fn ask_with_others(&self, address: ClientAddress, refused: &Keys) -> Option<Reply> {
+        let others = rotation::others(refused, &self.needs.secrets).await?;
+        let today = self.needs.clock.today();
+        let booked = self.needs.store.add_quota(self.name(), today).await;
+        self.show_quota(today, booked.as_ref().ok().copied());
+        booked
+            .ok()
+            .filter(|used| *used <= self.config.daily_quota)?;
+        let now = self.needs.clock.now();
+        let mut reply = self.provider.check(address, &others, now).await;
+        reply.outcome = reply.outcome.without(&others);
+        if !matches!(reply.outcome, Outcome::KeyRefused(_)) {
+            rotation::taken(&others, &self.needs.secrets);
+            self.state().note_keys(&others);
+        }
+        Some(reply)
+    }
+
     pub fn status(&self) -> ProviderStatus {
         let state = self.state();
-        let now = self.needs.clock.now();
-        let closed = state.availability.closed_at(now);
+        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
+        let (outlook, remaining) = (self.outlook(&state), state.ledger.budget.remaining(today));
+        let used_up = || (remaining == 0).then(|| (Closed::Quota, today.end()));
+        let closed = state.availability.closed_at(now).or_else(used_up);
         ProviderStatus {
-            name: self.name.to_owned(),
+            name: self.config.name.to_string(),
             available: closed.is_none(),
             closed: closed.map(|(why, _)| why),
             closed_until: closed.map(|(_, until)| until),
-            daily_quota: state.budget.limit(),
-            remaining: state.budget.remaining(self.needs.clock.today()),
+            daily_quota: state.ledger.budget.limit(),
+            remaining,
+            released: outlook.released,
+            reserved: outlook.reserved,
+            sightings_needed: outlook.sightings_needed,
             last_success: state.last_success,
             last_error: state.last_error.clone(),
         }
     }
 
-    /// The key to ask with, if a call may go out.
-    fn admit(&self) -> Option<SecretString> {
+    /// Why nobody is to be asked about `candidate` now, if so. A key that was refused may be another by
+    /// now: that is looked at when it is used.
+    fn spares(&self, state: &State, candidate: &Candidate) -> Option<Skipped> {
         let now = self.needs.clock.now();
-        let key = self.needs.secrets.get(&self.config.key);
+        let closed = state.availability.closed_at(now).map(|(why, _)| why);
+        let closed = closed.filter(|why| *why != Closed::Key);
+        let spared = || state.ledger.spares(candidate, &self.needs.budget, now);
+        closed.map(Skipped::Closed).or_else(spared)
+    }
+
+    fn outlook(&self, state: &State) -> Outlook {
+        state
+            .ledger
+            .outlook(&self.needs.budget, self.needs.clock.now())
+    }
+
+    /// The keys to ask with, if a call may go out. It is counted as being booked from then on.
+    fn admit(&self, candidate: &Candidate) -> Result<Keys, Skipped> {
+        let now = self.needs.clock.now();
+        let key = |name: &SecretName| Ok((name.clone(), self.needs.secrets.get(name)?));
+        let keys: Result<Keys, SecretError> = self.config.secrets().map(key).collect();
         let mut state = self.state();
-        match key {
-            Ok(key) => {
-                state.note_key(&key);
-                state.availability.admit(now).ok().map(|()| key)
+        if let Some(why) = self.spares(&state, candidate) {
+            return Err(why);
+        }
+        match keys {
+            Ok(keys) => {
+                state.note_keys(&keys);
+                state.availability.admit(now).map_err(Skipped::Closed)?;
+                state.ledger.begin(candidate, now);
+                Ok(keys)
             }
             Err(error) => {
                 if state.availability.admit(now).is_ok() {
                     let why = chain(&error);
-                    tracing::error!(provider = self.name, why, "the provider cannot be asked");
+                    tracing::error!(provider = %self.config.name, why, "the provider cannot be asked");
                     state.availability.close(Closed::Key, now.plus(KEY_LOOK));
                     state.last_error = Some(why);
                 }
-                None
+                Err(Skipped::Closed(Closed::Key))
             }
         }
     }
 
     /// Books one call for today. Without a book nobody is asked: a quota that is not counted is lost.
-    async fn book(&self) -> bool {
-        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
-        let booked = self.needs.store.add_quota(self.name, today).await;
+    async fn book(&self, candidate: &Candidate) -> Result<(), Skipped> {
+        let today = self.needs.clock.today();
+        let booked = self.needs.store.add_quota(self.name(), today).await;
         self.show_quota(today, booked.as_ref().ok().copied());
-        let mut state = self.state();
+        self.state().ledger.budget.settle();
         match booked {
-            Ok(used) if used <= self.config.daily_quota => true,
-            Ok(_used_up) => {
-                state.availability.close(Closed::Quota, today.end());
-                tracing::warn!(provider = self.name, "the day's calls are used up");
-                false
-            }
-            Err(error) => {
-                state
-                    .availability
-                    .close(Closed::Store, now.plus(STORE_PAUSE));
-                let why = chain(&error);
-                if state.unbooked.is_due() {
-                    tracing::error!(provider = self.name, why, "the call cannot be booked");
-                }
-                state.last_error = Some(why);
-                false
-            }
+            Ok(used) => self.check_book(candidate, used, today),
+            Err(error) => Err(self.note_unbooked(&error)),
         }
+    }
+
+    /// The book is everybody's: others may have taken what was left when this call was admitted. What
+    /// is released by now may be exceeded by that, what is kept for the suspicious may not.
+    fn check_book(&self, candidate: &Candidate, used: u32, today: Day) -> Result<(), Skipped> {
+        let mut state = self.state();
+        let quota = self.config.daily_quota;
+        if used > quota {
+            state.availability.close(Closed::Quota, today.end());
+            return Err(Skipped::Closed(Closed::Quota));
+        }
+        if !candidate.suspicious && used > self.outlook(&state).open {
+            state.availability.give_back();
+            return Err(Skipped::Pace);
+        }
+        if used == quota {
+            tracing::warn!(provider = %self.config.name, "this is the last of the day's calls");
+        }
+        Ok(())
+    }
+
+    fn note_unbooked(&self, error: &StoreError) -> Skipped {
+        let (now, why) = (self.needs.clock.now(), chain(error));
+        let mut state = self.state();
+        state
+            .availability
+            .close(Closed::Store, now.plus(STORE_PAUSE));
+        if state.unbooked.is_due() {
+            tracing::error!(provider = %self.config.name, why, "the call cannot be booked");
+        }
+        state.last_error = Some(why);
+        Skipped::Closed(Closed::Store)
     }
 
     async fn learn(&self, outcome: &Outcome, limits: Limits, took: Duration) {
         let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
-        self.needs
-            .metrics
-            .provider_request(self.name, outcome.name(), took);
-        self.state().learn(self.name, outcome, limits, now, today);
+        self.count(outcome, took);
+        self.state().learn(self.name(), outcome, limits, now, today);
         let used = match limits.remaining {
             Some(remaining) => self.raise_book(today, remaining).await,
             None => None,
@@ -277,14 +330,19 @@ impl Gate {
         self.show_quota(today, used);
     }
 
+    fn count(&self, outcome: &Outcome, took: Duration) {
+        let metrics = &self.needs.metrics;
+        metrics.provider_request(self.name(), outcome.name(), took);
+    }
+
     /// The provider counts as well, and others may use the same key: what it has left counts if that
     /// is fewer. Others' calls do not come off a quota of ours that is smaller than the provider's.
     async fn raise_book(&self, today: Day, remaining: u32) -> Option<u32> {
-        let said = self.state().budget.limit().saturating_sub(remaining);
-        let raised = self.needs.store.raise_quota(self.name, today, said).await;
+        let said = self.state().ledger.budget.limit().saturating_sub(remaining);
+        let raised = self.needs.store.raise_quota(self.name(), today, said).await;
         if let Err(error) = &raised {
             let error = chain(error);
-            tracing::warn!(provider = self.name, error, "quota not kept");
+            tracing::warn!(provider = %self.config.name, error, "quota not kept");
         }
         raised.ok()
     }
@@ -293,68 +351,18 @@ impl Gate {
     fn show_quota(&self, today: Day, used: Option<u32>) {
         let mut state = self.state();
         if let Some(used) = used {
-            state.budget.note_used(today, used);
+            state.ledger.budget.note_used(today, used);
         }
-        let (limit, remaining) = (state.budget.limit(), state.budget.remaining(today));
+        let (limit, remaining) = (
+            state.ledger.budget.limit(),
+            state.ledger.budget.remaining(today),
+        );
         self.needs
             .metrics
-            .provider_quota(self.name, limit, remaining);
+            .provider_quota(self.name(), limit, remaining);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn note_key(&mut self, key: &SecretString) {
-        let same = |last: &SecretString| last.expose_secret() == key.expose_secret();
-        let found_again =
-            matches!(self.availability.state(), Some((Closed::Key, _))) && self.last_key.is_none();
-        if found_again || self.last_key.as_ref().is_some_and(|last| !same(last)) {
-            self.availability.key_changed();
-        }
-        self.last_key = Some(key.clone());
-    }
-
-    fn learn(
-        &mut self,
-        name: &str,
-        outcome: &Outcome,
-        limits: Limits,
-        now: UnixSeconds,
-        today: Day,
-    ) {
-        let was_closed = self.availability.state().is_some();
-        self.availability.learn(outcome, limits, now, today);
-        if let Some(limit) = limits.limit {
-            self.budget.note_limit(limit);
-        }
-        let (why, alarm) = match outcome {
-            Outcome::Said(_) => {
-                self.last_success = Some(now);
-                self.last_error = None;
-                return;
-            }
-            Outcome::KeyRefused(why) => (why, true),
-            Outcome::BadQuestion(why)
-            | Outcome::QuotaUsed(why)
-            | Outcome::TimedOut(why)
-            | Outcome::Unavailable(why)
-            | Outcome::Malformed(why) => (why, false),
-        };
-        self.last_error = Some(why.clone());
-        let outcome = outcome.name();
-        if alarm {
-            tracing::error!(
-                provider = name,
-                outcome,
-                why,
-                "the provider refuses our key: \
-                it is not asked until the secret changes, or for an hour"
-            );
-        } else if !was_closed {
-            tracing::warn!(provider = name, outcome, why, "the provider gave no word");
-        }
     }
 }

@@ -192,7 +192,9 @@ async fn others_calls_with_the_same_key_leave_a_smaller_quota_of_ours_alone() {
             ("x-ratelimit-remaining", left),
         ]
     };
-    let configured = config(&stand_in, 100);
+    // All of it at once, so that what others used does not put ours off.
+    let at_once = "[budget]\nreserve_percent = 0\nburst_percent = 100\nsightings = 1\n";
+    let configured = config(&stand_in, 100) + at_once;
     let harness = Harness::start_with(&[("key", "sesame")], &configured).await;
     for (low, said, remaining) in [(1, "500", 99), (2, "499", 98), (3, "7", 7), (4, "6", 6)] {
         stand_in.tell(200, &left(said), &answer(0));

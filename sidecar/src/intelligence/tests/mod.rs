@@ -1,7 +1,10 @@
 //! Intelligence as a whole: against a real store, real files and a stand-in for the servers.
 
+mod budget;
 mod decisions;
 mod feeds;
 mod lookups;
 mod reload;
+mod renewal;
+mod sources;
 mod speed;

@@ -98,14 +98,34 @@ impl Endpoint {
         &self,
         pushes: UnboundedSender<PushInfo>,
     ) -> Result<Connection, ConnectError> {
-        let password = self.config.password.as_ref();
-        let password = password.map(|name| self.secrets.get(name)).transpose()?;
+        let Some(name) = &self.config.password else {
+            return self.open_with(pushes, None).await;
+        };
+        let password = self.secrets.get(name)?;
+        let opened = self.open_with(pushes.clone(), Some(&password)).await;
+        if !matches!(opened, Err(ConnectError::Refused(Fault::Password))) {
+            return opened;
+        }
+        // In a rotation the secret and Redis change at different moments: the other value may do.
+        let Some(other) = self.secrets.instead_of(name, &password).await else {
+            return opened;
+        };
+        let connection = self.open_with(pushes, Some(&other)).await?;
+        self.secrets.taken(name, &other);
+        Ok(connection)
+    }
+
+    async fn open_with(
+        &self,
+        pushes: UnboundedSender<PushInfo>,
+        password: Option<&SecretString>,
+    ) -> Result<Connection, ConnectError> {
         let (stream, peer) = self.stream().await?;
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_connection_timeout(None)
             .set_push_sender(pushes);
-        let info = self.info(password.as_ref());
+        let info = self.info(password);
         let opened = MultiplexedConnection::new_with_config(&info, Bounded::new(stream), config);
         let (commands, driver) = opened
             .await

@@ -2,6 +2,7 @@
 //! control list can say `~NAMESPACE:*`.
 
 use reputation::ClientAddress;
+use reputation::digest::Digest;
 
 use crate::store::VerdictKey;
 
@@ -10,7 +11,10 @@ pub struct Keys {
 }
 
 /// Providers whose name is one octet in a key: a million keys are a million times the difference.
-const SHORT: [(&str, u8); 1] = [("abuseipdb", 1)];
+const SHORT: [(&str, u8); 2] = [("abuseipdb", 1), ("greynoise", 2)];
+/// Stands before so many octets of the digest of any other name: names may have 64 of their own.
+const LONG: u8 = 0;
+const OF_DIGEST: usize = 4;
 
 impl Keys {
     pub fn new(namespace: &str) -> Self {
@@ -60,10 +64,10 @@ impl Keys {
         let mut name = self.key("v").into_bytes();
         match SHORT.iter().find(|(provider, _)| *provider == key.provider) {
             Some((_, short)) => name.push(*short),
-            // No name has a zero octet, and none begins with one of the short ones.
             None => {
-                name.extend(key.provider.bytes());
-                name.push(0);
+                name.push(LONG);
+                let digest = Digest::of(key.provider.as_bytes());
+                name.extend(digest.0.iter().take(OF_DIGEST));
             }
         }
         match key.address {
@@ -100,6 +104,7 @@ mod tests {
         };
         assert_eq!(of("abuseipdb", "203.0.113.7").len(), 9);
         assert_eq!(of("abuseipdb", "2001:db8::").len(), 13);
+        assert_eq!(of(&"x".repeat(64), "2001:db8::").len(), 17);
         let all = [
             of("abuseipdb", "203.0.113.7"),
             of("abuseipdb", "2001:db8::"),

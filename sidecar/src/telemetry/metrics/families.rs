@@ -14,6 +14,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 pub struct Families {
     pub cache_requests: Family<CacheLabels, Counter>,
     pub provider_requests: Family<ProviderOutcomeLabels, Counter>,
+    pub provider_skipped: Family<ProviderReasonLabels, Counter>,
     pub provider_duration: Durations<ProviderLabels>,
     pub provider_quota_limit: Family<ProviderLabels, Gauge>,
     pub provider_quota_remaining: Family<ProviderLabels, Gauge>,
@@ -25,6 +26,7 @@ pub struct Families {
     pub store_concern: Family<ConcernLabels, Gauge>,
     pub config_reload_successful: Gauge,
     pub config_reload_time: Gauge,
+    pub secret_expiry: Family<SecretLabels, Gauge>,
     pub log_errors: Counter,
     pub http_requests: Family<HttpLabels, Counter>,
     pub http_duration: Durations<RouteLabels>,
@@ -50,6 +52,12 @@ pub struct ProviderOutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProviderReasonLabels {
+    pub provider: String,
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FeedLabels {
     pub feed: String,
 }
@@ -69,6 +77,11 @@ pub struct DecisionLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ConcernLabels {
     pub concern: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SecretLabels {
+    pub secret: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,6 +106,7 @@ impl Families {
         let feed_time = "When a feed was last read in full";
         let reload = "Whether the configuration last read was good";
         let reload_time = "When a good configuration was last read";
+        let expiry = "When a secret expires, or should be replaced for its age";
         let http_seconds = "How long requests took, long polls included";
         Self {
             cache_requests: add(r, "cache_requests", "Look-ups per layer and result"),
@@ -101,6 +115,7 @@ impl Families {
                 "provider_requests",
                 "Calls to providers and their outcome",
             ),
+            provider_skipped: add(r, "provider_skipped", "Addresses not asked about, and why"),
             provider_duration: timed(r, "provider_duration", provider_seconds, Speed::Remote),
             provider_quota_limit: add(r, "provider_quota_limit", "Calls permitted a day"),
             provider_quota_remaining: add(r, "provider_quota_remaining", "Calls left today"),
@@ -112,6 +127,7 @@ impl Families {
             store_concern: add(r, "store_concern", "What may cost decisions"),
             config_reload_successful: add(r, "config_last_reload_successful", reload),
             config_reload_time: seconds(r, "config_last_reload_timestamp", reload_time),
+            secret_expiry: seconds(r, "secret_expiry_timestamp", expiry),
             log_errors: add(r, "log_errors", "Lines at level error in the log"),
             http_requests: add(
                 r,

@@ -2,27 +2,34 @@
 
 mod families;
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
-use reputation::decision::Origin;
 use reputation::{Decision, DecisionKind, UnixSeconds};
 
+use crate::intelligence::words::{self, Strength};
 use crate::store::StoreHealth;
 use families::{
     CacheLabels, ConcernLabels, DecisionLabels, Families, FeedLabels, FeedRefusedLabels,
-    HttpLabels, ProviderLabels, ProviderOutcomeLabels, RouteLabels,
+    HttpLabels, ProviderLabels, ProviderOutcomeLabels, ProviderReasonLabels, RouteLabels,
+    SecretLabels,
 };
 
 /// The handle that everybody writes to, shared as `Arc<Metrics>`.
 pub struct Metrics {
     registry: Registry,
     families: Families,
+    /// The decisions of the store, and those of sources.
+    stored: Mutex<DecisionCounts>,
+    spoken: Mutex<DecisionCounts>,
     /// When somebody last fetched them.
     fetched: Mutex<Option<Instant>>,
 }
+
+type DecisionCounts = HashMap<DecisionLabels, i64>;
 
 /// Where an answer about an address was looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +53,8 @@ impl Metrics {
         Self {
             registry,
             families,
+            stored: Mutex::default(),
+            spoken: Mutex::default(),
             fetched: Mutex::default(),
         }
     }
@@ -109,6 +118,15 @@ impl Metrics {
             .provider_duration
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
+    }
+
+    /// `reason` is one of the gate's fixed words.
+    pub fn provider_skipped(&self, provider: &str, reason: &'static str) {
+        let labels = ProviderReasonLabels {
+            provider: provider.to_owned(),
+            reason,
+        };
+        self.families.provider_skipped.get_or_create(&labels).inc();
     }
 
     pub fn provider_quota(&self, provider: &str, limit: u32, remaining: u32) {
@@ -179,20 +197,40 @@ impl Metrics {
         self.families.feed_refused.get_or_create(&labels).inc();
     }
 
-    /// Replaces the counts of decisions; those not in `decisions` any more go to zero.
+    /// Replaces the counts of decisions in the store; those not in `decisions` any more are not exported.
     pub fn set_decisions<'a>(&self, decisions: impl IntoIterator<Item = &'a Decision>) {
-        self.families.decisions.clear();
+        let mut counts = DecisionCounts::new();
         for decision in decisions {
-            let origin = match &decision.origin {
-                Origin::Operator => "operator".to_owned(),
-                Origin::Source(source) => source.clone(),
-            };
             let labels = DecisionLabels {
-                origin,
+                origin: String::from(decision.origin.clone()),
                 r#type: kind_name(decision.kind),
             };
-            self.families.decisions.get_or_create(&labels).inc();
+            *counts.entry(labels).or_default() += 1;
         }
+        self.replace_decisions(&self.stored, counts);
+    }
+
+    /// As [`Self::set_decisions`], for what sources decided.
+    pub fn set_words(&self, words: &words::Counts) {
+        let count = |((source, strength), count): (&(Arc<str>, Strength), &usize)| {
+            let labels = DecisionLabels {
+                origin: source.to_string(),
+                r#type: kind_name(strength.kind()),
+            };
+            (labels, i64::try_from(*count).unwrap_or(i64::MAX))
+        };
+        self.replace_decisions(&self.spoken, words.iter().map(count).collect());
+    }
+
+    fn replace_decisions(&self, before: &Mutex<DecisionCounts>, counts: DecisionCounts) {
+        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in before.keys().filter(|labels| !counts.contains_key(labels)) {
+            self.families.decisions.remove(gone);
+        }
+        for (labels, count) in &counts {
+            self.families.decisions.get_or_create(labels).set(*count);
+        }
+        *before = counts;
     }
 
     /// Replaces what was said of the store; a concern that is gone is not exported any more.
@@ -215,6 +253,21 @@ impl Metrics {
     /// What was last read of the configuration is faulty.
     pub fn config_refused(&self) {
         self.families.config_reload_successful.set(0);
+    }
+
+    /// The secret's value expires `at` so many seconds after 1970.
+    pub fn secret_expiry(&self, secret: &str, at: i64) {
+        let secret = secret.to_owned();
+        self.families
+            .secret_expiry
+            .get_or_create(&SecretLabels { secret })
+            .set(at);
+    }
+
+    /// The secret is not configured any more, or comes from elsewhere.
+    pub fn forget_secret(&self, secret: &str) {
+        let secret = secret.to_owned();
+        self.families.secret_expiry.remove(&SecretLabels { secret });
     }
 
     pub fn http_request(

@@ -1,3 +1,5 @@
+use reputation::decision::Origin;
+
 use super::*;
 
 #[test]
@@ -6,16 +8,19 @@ fn the_names_of_the_public_contract_are_kept() {
     let provider = "abuseipdb";
     metrics.cache_request(CacheLayer::Memory, CacheResult::Hit);
     metrics.provider_request(provider, "ok", Duration::from_millis(3));
+    metrics.provider_skipped(provider, "pace");
     metrics.provider_quota(provider, 1000, 999);
     metrics.feed_taken("ipsum", 7, UnixSeconds(1_800_000_000));
     metrics.feed_refused("ipsum", "shrunk");
     metrics.config_loaded(UnixSeconds(1_800_000_000));
+    metrics.secret_expiry("abuseipdb", 1_800_000_000);
     metrics.http_request("edge", "verdict", 200, Duration::from_micros(90));
     let text = metrics.encode().unwrap();
     for line in [
         "portcullis_build_info{version=\"0.1.0\"} 1",
         "portcullis_cache_requests_total{layer=\"memory\",result=\"hit\"} 1",
         "portcullis_provider_requests_total{provider=\"abuseipdb\",outcome=\"ok\"} 1",
+        "portcullis_provider_skipped_total{provider=\"abuseipdb\",reason=\"pace\"} 1",
         "portcullis_provider_duration_seconds_count{provider=\"abuseipdb\"} 1",
         "portcullis_provider_quota_limit{provider=\"abuseipdb\"} 1000",
         "portcullis_provider_quota_remaining{provider=\"abuseipdb\"} 999",
@@ -24,6 +29,7 @@ fn the_names_of_the_public_contract_are_kept() {
         "portcullis_feed_refused_total{feed=\"ipsum\",cause=\"shrunk\"} 1",
         "portcullis_config_last_reload_successful 1",
         "portcullis_config_last_reload_timestamp_seconds 1800000000",
+        "portcullis_secret_expiry_timestamp_seconds{secret=\"abuseipdb\"} 1800000000",
         "portcullis_http_requests_total{listener=\"edge\",route=\"verdict\",status=\"200\"} 1",
         "portcullis_http_request_duration_seconds_count{listener=\"edge\",route=\"verdict\"} 1",
         "# UNIT portcullis_provider_duration_seconds seconds",

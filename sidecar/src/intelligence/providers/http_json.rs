@@ -1,0 +1,267 @@
+//! A source that the configuration describes: where it is asked, and where in its JSON stands what.
+//! Knows no source by name.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper::header::{ACCEPT, HeaderName, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
+use reputation::{ClientAddress, UnixSeconds};
+use serde_json::Value;
+
+use super::{Keys, Limits, Outcome, Provider, Reply, Word, moment};
+use crate::config::{HeaderText, HttpJson, Meaning, Pointer, Scale};
+use crate::http::{Answer, Get, HttpClient};
+use crate::intelligence::retry_after::retry_after;
+use crate::strangers::plain;
+
+/// How much of an error's text is kept.
+const DETAIL: usize = 200;
+/// So many categories are kept, of so many characters each.
+const CATEGORIES: usize = 8;
+const CATEGORY: usize = 32;
+/// A reset beyond this is a time, before it a number of seconds: about the year 2001.
+const FIRST_MOMENT: u64 = 1_000_000_000;
+
+pub struct Described {
+    pub shape: HttpJson,
+    pub timeout: Duration,
+    pub http: HttpClient,
+}
+
+impl Described {
+    fn question(&self, address: ClientAddress, keys: &Keys) -> Result<Get, String> {
+        let uri = self.shape.url.about(address);
+        let uri = uri.map_err(|error| error.to_string())?;
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        for (name, text) in &self.shape.headers {
+            let value = match text {
+                HeaderText::Plain(value) => value.clone(),
+                HeaderText::Secret { before, name } => keys.header(before, name)?,
+            };
+            headers.insert(name.clone(), value);
+        }
+        Ok(Get {
+            uri,
+            headers,
+            timeout: self.timeout,
+            max_bytes: self.shape.max_bytes,
+        })
+    }
+}
+
+#[async_trait]
+impl Provider for Described {
+    fn speaks_of(&self, address: ClientAddress) -> bool {
+        self.shape.ipv6 || matches!(address, ClientAddress::V4(_))
+    }
+
+    async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply {
+        let get = match self.question(address, keys) {
+            Ok(get) => get,
+            Err(why) => return Reply::unanswered(Outcome::KeyRefused(why)),
+        };
+        match self.http.get(get).await {
+            Ok(answer) => self.shape.reply(&answer, now),
+            Err(error) => Reply::unanswered(Outcome::from(error)),
+        }
+    }
+}
+
+impl HttpJson {
+    fn reply(&self, answer: &Answer, now: UnixSeconds) -> Reply {
+        let outcome = self.read(answer);
+        let mut limits = self.limits(&answer.headers, now);
+        if matches!(outcome, Outcome::QuotaUsed(_)) && limits.reset.is_none() {
+            limits.retry_after = limits.retry_after.or(self.quota_pause);
+        }
+        Reply { outcome, limits }
+    }
+
+    fn read(&self, answer: &Answer) -> Outcome {
+        let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        let (status, body) = (answer.status, body.as_ref());
+        let failed = body.is_some_and(|body| self.says_failed(body));
+        let usual = match self.statuses.get(&status.as_u16()) {
+            Some(meaning) => Some(*meaning),
+            None => usual_meaning(status),
+        };
+        let meaning = match usual {
+            Some(Meaning::Answer) if failed => self.meaning_of(body).or(Some(Meaning::Unavailable)),
+            // The same status may mean a wrong key and a used-up quota: words say more.
+            Some(Meaning::Answer | Meaning::Unknown) | None => usual,
+            Some(_) => self.meaning_of(body).or(usual),
+        };
+        let detail = || self.detail(status, body);
+        match meaning {
+            Some(Meaning::Answer) => body.map_or_else(
+                || Outcome::Malformed("the answer is not JSON".to_owned()),
+                |body| self.read_word(body),
+            ),
+            Some(Meaning::Unknown) => nothing_known(),
+            Some(Meaning::BadQuestion) => Outcome::BadQuestion(detail()),
+            Some(Meaning::Key) => Outcome::KeyRefused(detail()),
+            Some(Meaning::Quota) => Outcome::QuotaUsed(detail()),
+            Some(Meaning::Unavailable) => Outcome::Unavailable(detail()),
+            None => Outcome::Malformed(detail()),
+        }
+    }
+
+    fn says_failed(&self, body: &Value) -> bool {
+        self.failure.as_ref().is_some_and(|failure| {
+            let there = body.pointer(failure.at.as_str());
+            there.is_some_and(|there| match there {
+                Value::String(text) => *text == failure.is,
+                other => serde_json::from_str(&failure.is).is_ok_and(|is: Value| is == *other),
+            })
+        })
+    }
+
+    fn meaning_of(&self, body: Option<&Value>) -> Option<Meaning> {
+        let said = self.message(body)?.to_lowercase();
+        let mut named = self.messages.iter().filter(|(word, _)| said.contains(word));
+        named.next().map(|(_, meaning)| *meaning)
+    }
+
+    fn message<'v>(&self, body: Option<&'v Value>) -> Option<&'v str> {
+        body?.pointer(self.message.as_ref()?.as_str())?.as_str()
+    }
+
+    fn detail(&self, status: StatusCode, body: Option<&Value>) -> String {
+        let said = self.message(body).map(|said| plain(said, DETAIL));
+        said.map_or_else(|| status.to_string(), |said| format!("{status}: {said}"))
+    }
+
+    fn read_word(&self, body: &Value) -> Outcome {
+        let at = |pointer: &Pointer| body.pointer(pointer.as_str());
+        let is_harmless = self.harmless.iter().filter_map(at).any(says_something);
+        let score = match at(&self.score).filter(|there| !there.is_null()) {
+            Some(there) => self.scale.score(there),
+            None if self.score_optional => Some(0),
+            None => None,
+        };
+        let Some(score) = score else {
+            return Outcome::Malformed(format!(
+                "the answer has no score at {}",
+                self.score.as_str()
+            ));
+        };
+        let named = self.categories.iter();
+        let mut categories: Vec<_> = named
+            .flat_map(|pointer| at(pointer).map_or_else(Vec::new, |there| names(pointer, there)))
+            .take(CATEGORIES)
+            .collect();
+        if is_harmless {
+            categories.insert(0, "whitelisted".to_owned());
+        }
+        Outcome::Said(Word {
+            score: if is_harmless { 0 } else { score },
+            categories,
+            observed: self.observed.as_ref().and_then(at).and_then(moment),
+        })
+    }
+
+    fn limits(&self, headers: &HeaderMap, now: UnixSeconds) -> Limits {
+        let number = |name: &Option<HeaderName>| {
+            let text = headers.get(name.as_ref()?)?.to_str().ok()?;
+            text.trim().parse::<u64>().ok()
+        };
+        let small = |name| number(name).and_then(|number| u32::try_from(number).ok());
+        let reset = number(&self.limits.reset).map(|reset| match reset {
+            FIRST_MOMENT.. => UnixSeconds::from_secs(reset),
+            seconds => UnixSeconds::from_secs(u64::from(now.0).saturating_add(seconds)),
+        });
+        Limits {
+            limit: small(&self.limits.limit),
+            remaining: small(&self.limits.remaining),
+            reset,
+            retry_after: retry_after(headers, now),
+        }
+    }
+}
+
+impl Scale {
+    fn score(&self, there: &Value) -> Option<u8> {
+        match self {
+            Self::Linear(zero, hundred) => {
+                let number = there
+                    .as_f64()
+                    .or_else(|| there.as_str()?.trim().parse().ok())?;
+                let share = (number - zero) / (hundred - zero) * 100.0;
+                // The nearest whole number: also where none is exact, and none for what is not a number.
+                let share = share.clamp(0.0, 100.0).round();
+                (0..=100).find(|score| f64::from(*score) == share)
+            }
+            Self::Words(words) => {
+                let of = |word: &Value| words.get(&word.as_str()?.to_lowercase()).copied();
+                match there {
+                    // One that is not named says nothing.
+                    Value::Array(list) => Some(list.iter().filter_map(of).max().unwrap_or(0)),
+                    word => of(word),
+                }
+            }
+        }
+    }
+}
+
+fn nothing_known() -> Outcome {
+    Outcome::Said(Word {
+        score: 0,
+        categories: Vec::new(),
+        observed: None,
+    })
+}
+
+fn usual_meaning(status: StatusCode) -> Option<Meaning> {
+    match status.as_u16() {
+        200 => Some(Meaning::Answer),
+        401..=403 => Some(Meaning::Key),
+        400 | 422 => Some(Meaning::BadQuestion),
+        429 => Some(Meaning::Quota),
+        408 | 500..=599 => Some(Meaning::Unavailable),
+        _ => None,
+    }
+}
+
+fn says_something(there: &Value) -> bool {
+    match there {
+        Value::Null | Value::Bool(false) => false,
+        Value::Bool(true) => true,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(table) => !table.is_empty(),
+    }
+}
+
+/// `true` is called as where it stands; texts are names by themselves.
+fn names(pointer: &Pointer, there: &Value) -> Vec<String> {
+    match there {
+        Value::Bool(true) => vec![category(pointer.name())],
+        Value::String(text) if !text.is_empty() => vec![category(text)],
+        Value::Array(list) => {
+            let texts = list.iter().filter_map(Value::as_str);
+            texts
+                .filter(|text| !text.is_empty())
+                .map(category)
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn category(text: &str) -> String {
+    let good = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
+    text.chars().take(CATEGORY).map(good).collect()
+}
+
+#[cfg(test)]
+#[path = "http_json_tests.rs"]
+mod tests;

@@ -1,0 +1,128 @@
+//! Secrets by name: from the environment, a file, or AWS. Owns their values and how they get old; knows
+//! nothing of what they open.
+//!
+//! What is on this machine is read when it is used, so that a replaced file takes effect at once. What
+//! AWS holds is kept in memory, asked for on an interval, and at once when somebody refuses a value. The
+//! value before the current one is kept for a day, so that a rotation loses no request. Values are never
+//! written to a disk and never printed: errors name the secret and the place, not what was there.
+
+mod aws;
+mod cell;
+mod error;
+mod held;
+mod reading;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod vault;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use reputation::UnixSeconds;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+pub use aws::AwsFault;
+pub use cell::ExpiryBy;
+pub use error::SecretError;
+pub use vault::Vault;
+
+use crate::config::secret::{Secret, SecretName};
+use cell::Cell;
+
+/// The secrets of one configuration.
+#[derive(Clone)]
+pub struct Secrets {
+    configured: BTreeMap<SecretName, Secret>,
+    cells: BTreeMap<SecretName, Arc<Cell>>,
+}
+
+/// What may be said of a secret to an operator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SecretStatus {
+    pub name: SecretName,
+    /// Where it comes from, such as `env NAME` or `aws-ssm NAME`.
+    pub origin: String,
+    /// Whether there is a value to use.
+    pub available: bool,
+    /// Why the last look found none; one that was found before serves meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// As AWS names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When this value was first seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<UnixSeconds>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_by: Option<ExpiryBy>,
+    /// Whoever it is for refused it, and has not taken it since.
+    #[serde(default)]
+    pub refused: bool,
+}
+
+impl Secrets {
+    /// With nothing remembered from before and nothing kept for later.
+    pub fn new(configured: BTreeMap<SecretName, Secret>) -> Self {
+        Vault::in_memory().secrets(&configured)
+    }
+
+    /// Whether these are the configured ones.
+    pub fn are(&self, configured: &BTreeMap<SecretName, Secret>) -> bool {
+        self.configured == *configured
+    }
+
+    /// Whether both look for `name` in the same place.
+    pub fn agree_on(&self, name: &SecretName, other: &Self) -> bool {
+        let both = self.configured.get(name).zip(other.configured.get(name));
+        both.is_some_and(|(one, other)| one.is_read_as(other))
+    }
+
+    /// The value to use now.
+    pub fn get(&self, name: &SecretName) -> Result<SecretString, SecretError> {
+        self.cell(name)?.value()
+    }
+
+    /// What is in its place now and nothing else. For what must lose its power as soon as it is
+    /// replaced.
+    pub fn get_strictly(&self, name: &SecretName) -> Result<SecretString, SecretError> {
+        self.cell(name)?.strict()
+    }
+
+    /// What else can be tried after `refused` was refused: its place is read again at once, then the
+    /// value before the current one counts.
+    pub async fn instead_of(
+        &self,
+        name: &SecretName,
+        refused: &SecretString,
+    ) -> Option<SecretString> {
+        self.cell(name).ok()?.instead_of(refused).await
+    }
+
+    /// What [`Self::instead_of`] gave was taken: it is used first for some minutes.
+    pub fn taken(&self, name: &SecretName, value: &SecretString) {
+        if let Ok(cell) = self.cell(name) {
+            cell.taken(value);
+        }
+    }
+
+    /// Every configured secret, and whether it can be read now.
+    pub fn statuses(&self) -> Vec<SecretStatus> {
+        self.cells.values().map(|cell| cell.status()).collect()
+    }
+
+    fn cell(&self, name: &SecretName) -> Result<&Arc<Cell>, SecretError> {
+        let cell = self.cells.get(name);
+        cell.ok_or_else(|| SecretError::Unknown { name: name.clone() })
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.configured.keys()).finish()
+    }
+}
