@@ -106,12 +106,16 @@ impl Answer {
         now.until(self.soft)
     }
 
-    /// Whether it is worth asking again: it is not fresh any more, or will not be for long and somebody
-    /// wants it now. Then the next one need not wait, and not all who keep it ask at once.
-    pub fn is_due(&self, early: bool, now: UnixSeconds) -> bool {
+    /// Whether it is worth asking again: it is not fresh any more, or will not be for long, somebody
+    /// wants it now and `may_be_early` agrees, which is asked last. Then the next one need not wait, and
+    /// not all who keep it ask at once.
+    pub fn is_due(&self, may_be_early: impl FnOnce() -> bool, now: UnixSeconds) -> bool {
+        if !self.is_fresh(now) {
+            return true;
+        }
         let left = Duration::from_secs(self.fresh_for(now).into());
-        let may_be_early = || early && self.said.is_some() && now >= self.paused;
-        !self.is_fresh(now) || (may_be_early() && is_early(left, EARLY))
+        let nears_its_end = self.said.is_some() && now >= self.paused && is_early(left, EARLY);
+        nears_its_end && may_be_early()
     }
 
     fn fetched(&self) -> Option<UnixSeconds> {

@@ -174,7 +174,7 @@ impl Lookup {
         let (key, setup) = (Key::of(address), &view.setup);
         let is_due = |gate: &&Arc<Gate>| {
             let answer = answers.of(gate.name());
-            answer.is_none_or(|answer| answer.is_due(gate.has_plenty(), now))
+            answer.is_none_or(|answer| answer.is_due(|| gate.has_plenty(), now))
         };
         let due: Vec<_> = setup.gates.iter().filter(is_due).cloned().collect();
         if due.is_empty() {

@@ -11,6 +11,7 @@ mod prepare;
 mod press;
 pub mod publish;
 mod published;
+mod side_by_side;
 mod soft;
 mod spoken;
 #[cfg(test)]

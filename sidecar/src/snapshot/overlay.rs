@@ -5,13 +5,13 @@
 //! current that touches the mask is stated again. A listed entry that merely changed its class needs no
 //! mask: on the same prefix and rank the overlay wins.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use reputation::{Cidr, Decision, DecisionId, UnixSeconds};
 
 use super::compile::{Listed, Mark};
+use super::side_by_side::side_by_side;
 use super::spoken::Difference;
 use crate::intelligence::prefixes::{Bits, Entry, PrefixMap, PrefixMapBuilder};
 use crate::intelligence::words::{Word, Words};
@@ -185,19 +185,9 @@ fn stands_in(state: &State, decision: &Decision) -> bool {
     there.is_some_and(|there| there.as_ref() == decision)
 }
 
-/// Walks two sorted runs side by side.
 fn merge<N: Bits>(base: &[Entry<N, Mark>], now: &[Entry<N, Mark>], delta: &mut ListedDelta) {
-    let key = |entry: &Entry<N, Mark>| (entry.network, entry.len, entry.value.rank);
-    let (mut before, mut after) = (base.iter().peekable(), now.iter().peekable());
-    loop {
-        let order = match (before.peek(), after.peek()) {
-            (None, None) => return,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(old), Some(new)) => key(old).cmp(&key(new)),
-        };
-        let old = order.is_le().then(|| before.next()).flatten();
-        let new = order.is_ge().then(|| after.next()).flatten();
+    let key = |entry: &&Entry<N, Mark>| (entry.network, entry.len, entry.value.rank);
+    for (old, new) in side_by_side(base.iter(), now.iter(), key) {
         match (old, new) {
             (Some(old), None) => delta.removed.extend(old.cidr()),
             (old, Some(new)) if old != Some(new) => {

@@ -1,13 +1,13 @@
-//! How the words of sources differ between a base and now. Walks two sorted runs side by side.
+//! How the words of sources differ between a base and now.
 //!
 //! Words on one prefix are one group. A group that changed is stated whole: on the same prefix and rank
 //! the overlay wins. A mask is needed only where the base would speak longer than what is stated.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use reputation::{Cidr, UnixSeconds};
 
+use super::side_by_side::side_by_side;
 use crate::intelligence::prefixes::{Bits, Entry};
 use crate::intelligence::words::{Word, Words};
 
@@ -66,17 +66,8 @@ fn walk<N: Bits>(
     found: &mut Difference,
 ) {
     let key = |group: &[Entry<N, Word>]| group.first().map(|entry| (entry.network, entry.len));
-    let mut before = base.chunk_by(together).peekable();
-    let mut after = now.chunk_by(together).peekable();
-    loop {
-        let order = match (before.peek(), after.peek()) {
-            (None, None) => return,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(old), Some(new)) => key(old).cmp(&key(new)),
-        };
-        let old = order.is_le().then(|| before.next()).flatten();
-        let new = order.is_ge().then(|| after.next()).flatten();
+    let (before, after) = (base.chunk_by(together), now.chunk_by(together));
+    for (old, new) in side_by_side(before, after, |group| key(group)) {
         found.compare(old.unwrap_or_default(), new.unwrap_or_default(), time);
     }
 }

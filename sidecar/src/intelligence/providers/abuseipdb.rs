@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hyper::header::{ACCEPT, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode, Uri};
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
+use super::exchange::{exchange, json, with_key};
 use super::{Keys, Limits, Outcome, Provider, Reply, Word, moment};
 use crate::config::SecretName;
 use crate::http::{Answer, Get, HttpClient};
@@ -34,35 +34,18 @@ impl AbuseIpdb {
         let (base, days) = (&self.base_url, self.max_age_days);
         let uri = format!("{base}check?ipAddress={encoded}&maxAgeInDays={days}");
         let uri = Uri::try_from(uri).map_err(|error| error.to_string())?;
-        let mut headers = HeaderMap::new();
-        if let Some(key) = &self.key {
-            headers.insert(HeaderName::from_static("key"), keys.header("", key)?);
-        }
-        // Without it, errors come as HTML.
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        Ok(Get {
-            uri,
-            headers,
-            timeout: self.timeout,
-            max_bytes: MAX_BYTES,
-        })
+        with_key(json(uri, self.timeout, MAX_BYTES), self.key.as_ref(), keys)
     }
 }
 
 #[async_trait]
 impl Provider for AbuseIpdb {
     async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply {
-        let get = match self.question(address, keys) {
-            Ok(get) => get,
-            Err(why) => return Reply::unanswered(Outcome::KeyRefused(why)),
+        let read = |answer: &Answer| Reply {
+            outcome: read(answer),
+            limits: limits(&answer.headers, now),
         };
-        match self.http.get(get).await {
-            Ok(answer) => Reply {
-                outcome: read(&answer),
-                limits: limits(&answer.headers, now),
-            },
-            Err(error) => Reply::unanswered(Outcome::from(error)),
-        }
+        exchange(&self.http, self.question(address, keys), read).await
     }
 }
 
@@ -140,6 +123,7 @@ fn limits(headers: &HeaderMap, now: UnixSeconds) -> Limits {
 #[cfg(test)]
 mod tests {
     use hyper::body::Bytes;
+    use hyper::header::HeaderValue;
 
     use super::*;
 

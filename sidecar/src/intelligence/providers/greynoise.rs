@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hyper::header::{ACCEPT, HeaderName, HeaderValue};
-use hyper::{HeaderMap, StatusCode, Uri};
+use hyper::{StatusCode, Uri};
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
+use super::exchange::{exchange, json, with_key};
 use super::{Keys, Limits, Outcome, Provider, Reply, Word, moment};
 use crate::config::{GreyNoiseApi, SecretName};
 use crate::http::{Answer, Get, HttpClient};
@@ -45,17 +45,7 @@ impl GreyNoise {
         };
         let uri = format!("{}{path}/{address}", self.base_url);
         let uri = Uri::try_from(uri).map_err(|error| error.to_string())?;
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(key) = &self.key {
-            headers.insert(HeaderName::from_static("key"), keys.header("", key)?);
-        }
-        Ok(Get {
-            uri,
-            headers,
-            timeout: self.timeout,
-            max_bytes: MAX_BYTES,
-        })
+        with_key(json(uri, self.timeout, MAX_BYTES), self.key.as_ref(), keys)
     }
 }
 
@@ -66,20 +56,14 @@ impl Provider for GreyNoise {
     }
 
     async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply {
-        let get = match self.question(address, keys) {
-            Ok(get) => get,
-            Err(why) => return Reply::unanswered(Outcome::KeyRefused(why)),
-        };
-        match self.http.get(get).await {
-            Ok(answer) => Reply {
-                outcome: read(self.api, &answer),
-                limits: Limits {
-                    retry_after: retry_after(&answer.headers, now),
-                    ..Limits::default()
-                },
+        let read = |answer: &Answer| Reply {
+            outcome: read(self.api, answer),
+            limits: Limits {
+                retry_after: retry_after(&answer.headers, now),
+                ..Limits::default()
             },
-            Err(error) => Reply::unanswered(Outcome::from(error)),
-        }
+        };
+        exchange(&self.http, self.question(address, keys), read).await
     }
 }
 
@@ -189,6 +173,7 @@ fn detail(status: StatusCode, body: Option<&Value>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
     use hyper::body::Bytes;
 
     use super::*;

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hyper::header::{ACCEPT, HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, StatusCode};
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
+use super::exchange::{exchange, json};
 use super::{Keys, Limits, Outcome, Provider, Reply, Word, moment};
 use crate::config::{HeaderText, HttpJson, Meaning, Pointer, Scale};
 use crate::http::{Answer, Get, HttpClient};
@@ -33,21 +34,15 @@ impl Described {
     fn question(&self, address: ClientAddress, keys: &Keys) -> Result<Get, String> {
         let uri = self.shape.url.about(address);
         let uri = uri.map_err(|error| error.to_string())?;
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let mut get = json(uri, self.timeout, self.shape.max_bytes);
         for (name, text) in &self.shape.headers {
             let value = match text {
                 HeaderText::Plain(value) => value.clone(),
                 HeaderText::Secret { before, name } => keys.header(before, name)?,
             };
-            headers.insert(name.clone(), value);
+            get.headers.insert(name.clone(), value);
         }
-        Ok(Get {
-            uri,
-            headers,
-            timeout: self.timeout,
-            max_bytes: self.shape.max_bytes,
-        })
+        Ok(get)
     }
 }
 
@@ -58,14 +53,8 @@ impl Provider for Described {
     }
 
     async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply {
-        let get = match self.question(address, keys) {
-            Ok(get) => get,
-            Err(why) => return Reply::unanswered(Outcome::KeyRefused(why)),
-        };
-        match self.http.get(get).await {
-            Ok(answer) => self.shape.reply(&answer, now),
-            Err(error) => Reply::unanswered(Outcome::from(error)),
-        }
+        let read = |answer: &Answer| self.shape.reply(answer, now);
+        exchange(&self.http, self.question(address, keys), read).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The recipes of `docs/providers.md`, each with the answers that its source documents.
 
 use hyper::body::Bytes;
+use hyper::header::HeaderValue;
 
 use super::*;
 use crate::config::{Config, ProviderKind};

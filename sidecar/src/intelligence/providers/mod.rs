@@ -5,6 +5,7 @@ mod abuseipdb;
 mod acquaintances;
 mod availability;
 mod budget;
+mod exchange;
 mod gate;
 mod greynoise;
 mod http_json;
