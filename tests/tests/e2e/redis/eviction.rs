@@ -16,6 +16,8 @@ const BANNED: &str = "203.0.113.5";
 /// What is asked for before the quota has three calls left.
 const BOOKED: u32 = 997;
 const QUOTA: usize = 1000;
+/// After that, of addresses that nobody asked about before.
+const LOOK_UPS: u32 = 300_000;
 /// The first of the addresses that are looked up, all of them public.
 const FIRST: Ipv4Addr = Ipv4Addr::new(11, 0, 0, 0);
 const CONNECTIONS: u32 = 8;
@@ -27,17 +29,6 @@ const PIPELINE: u32 = 100;
 
 #[tokio::test]
 async fn an_evicting_redis_takes_neither_a_ban_nor_the_quota() {
-    evict_through(40_000).await;
-}
-
-/// The same at full size, which takes minutes in a build that is not optimised.
-#[tokio::test]
-#[ignore = "takes minutes"]
-async fn an_evicting_redis_takes_neither_a_ban_nor_the_quota_in_300_000_look_ups() {
-    evict_through(300_000).await;
-}
-
-async fn evict_through(look_ups: u32) {
     let redis = Redis::builder().unwrap().memory("20mb", "volatile-lru");
     let redis = redis.start().await.unwrap();
     let abuseipdb = AbuseIpDb::start().await.unwrap();
@@ -53,11 +44,11 @@ async fn evict_through(look_ups: u32) {
     assert!(until_status(&edge.envoy, BANNED, 403).await);
 
     fill(&redis).await;
-    look_up(edge.sidecar.edge(), BOOKED, look_ups / 2, 0).await;
+    look_up(edge.sidecar.edge(), BOOKED, LOOK_UPS / 2, 0).await;
     edge.sidecar.kill();
     fill(&redis).await;
     edge.sidecar.restart().await.unwrap();
-    look_up(edge.sidecar.edge(), BOOKED + look_ups / 2, look_ups / 2, 0).await;
+    look_up(edge.sidecar.edge(), BOOKED + LOOK_UPS / 2, LOOK_UPS / 2, 0).await;
     fill(&redis).await;
     edge.sidecar.restart().await.unwrap();
     look_up(edge.sidecar.edge(), 0, BOOKED, 0).await;
