@@ -34,7 +34,7 @@ pub enum Remediation {
 const REFRESH: Duration = Duration::from_secs(10);
 const LIMITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// What decides about lists, and not here: a decision says itself what is done.
-const ROLES: [&str; 7] = [
+const ROLES: [&str; 8] = [
     "path",
     "score",
     "block",
@@ -42,6 +42,7 @@ const ROLES: [&str; 7] = [
     "weight",
     "family",
     "min_count",
+    "at",
 ];
 const REMEDIATIONS: [(&str, Remediation); 3] = [
     ("ban", Remediation::Ban),

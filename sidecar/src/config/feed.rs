@@ -9,6 +9,7 @@ use hyper::Uri;
 use reputation::score::Weight;
 
 use super::crowdsec::{self, CrowdSec};
+use super::http_json::{Pointer, pointer};
 use super::secret::SecretName;
 use super::section::Section;
 use super::value;
@@ -33,7 +34,7 @@ pub enum FeedSource {
     Url(Uri),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedFormat {
     /// One address or prefix a line; `#` and `;` begin comments.
     Plain,
@@ -45,6 +46,10 @@ pub enum FeedFormat {
     SpamhausJson,
     /// AbuseIPDB's `/blacklist`.
     AbuseIpdbJson,
+    /// As the operators of crawlers publish theirs: `prefixes` with `ipv4Prefix` and `ipv6Prefix`.
+    PrefixesJson,
+    /// A list of texts somewhere in a document.
+    JsonAddresses { at: Pointer },
 }
 
 /// What it means to stand on the list.
@@ -67,13 +72,15 @@ pub enum ListScore {
 }
 
 impl FeedFormat {
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Netset => "netset",
             Self::Ipsum { .. } => "ipsum",
             Self::SpamhausJson => "spamhaus-json",
             Self::AbuseIpdbJson => "abuseipdb-json",
+            Self::PrefixesJson => "prefixes-json",
+            Self::JsonAddresses { .. } => "json-addresses",
         }
     }
 }
@@ -107,16 +114,20 @@ enum Format {
     Ipsum,
     SpamhausJson,
     AbuseIpdbJson,
+    PrefixesJson,
+    JsonAddresses,
 }
 
 /// The format of what is no list of addresses.
 const CROWDSEC: &str = "crowdsec";
-const FORMATS: [(&str, Option<Format>); 6] = [
+const FORMATS: [(&str, Option<Format>); 8] = [
     ("plain", Some(Format::Plain)),
     ("netset", Some(Format::Netset)),
     ("ipsum", Some(Format::Ipsum)),
     ("spamhaus-json", Some(Format::SpamhausJson)),
     ("abuseipdb-json", Some(Format::AbuseIpdbJson)),
+    ("prefixes-json", Some(Format::PrefixesJson)),
+    ("json-addresses", Some(Format::JsonAddresses)),
     (CROWDSEC, None),
 ];
 
@@ -144,7 +155,7 @@ fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
     let format = format(section);
     let source = source(section);
     let family = section.get("family", value::name);
-    let role = role(section, format);
+    let role = role(section, format.as_ref());
     let refresh = section.get("refresh", value::duration(REFRESH));
     let key = section.secret("key");
     match &source {
@@ -157,7 +168,7 @@ fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
         _ => {}
     }
     let (name, format) = (name?, format?);
-    let by_default = match format {
+    let by_default = match &format {
         FeedFormat::AbuseIpdbJson => ABUSEIPDB_REFRESH,
         _ => HOUR,
     };
@@ -185,6 +196,7 @@ fn format(section: &mut Section<'_>) -> Option<FeedFormat> {
             "belongs to format = \"ipsum\", which counts lists",
         );
     }
+    let at = at(section, format);
     match format? {
         Format::Plain => Some(FeedFormat::Plain),
         Format::Netset => Some(FeedFormat::Netset),
@@ -193,7 +205,24 @@ fn format(section: &mut Section<'_>) -> Option<FeedFormat> {
         }),
         Format::SpamhausJson => Some(FeedFormat::SpamhausJson),
         Format::AbuseIpdbJson => Some(FeedFormat::AbuseIpdbJson),
+        Format::PrefixesJson => Some(FeedFormat::PrefixesJson),
+        Format::JsonAddresses => Some(FeedFormat::JsonAddresses { at: at? }),
     }
+}
+
+/// Where in a document the addresses are.
+fn at(section: &mut Section<'_>, format: Option<Format>) -> Option<Pointer> {
+    if let Some(Format::JsonAddresses) = format {
+        return section.require("at", "at = \"/addresses\", where the list is", pointer);
+    }
+    let at = section.get("at", pointer);
+    if at.is_some() && format.is_some() {
+        section.fault(
+            "at",
+            "belongs to format = \"json-addresses\": the place of the list",
+        );
+    }
+    None
 }
 
 fn source(section: &mut Section<'_>) -> Option<FeedSource> {
@@ -213,7 +242,7 @@ fn source(section: &mut Section<'_>) -> Option<FeedSource> {
     path.or(url)
 }
 
-fn role(section: &mut Section<'_>, format: Option<FeedFormat>) -> Option<FeedRole> {
+fn role(section: &mut Section<'_>, format: Option<&FeedFormat>) -> Option<FeedRole> {
     let score = section.get("score", value::number(1..=100));
     let block = section.get("block", value::boolean).unwrap_or(false);
     let allow = section.get("allow", value::boolean).unwrap_or(false);
@@ -226,7 +255,7 @@ fn role(section: &mut Section<'_>, format: Option<FeedFormat>) -> Option<FeedRol
     }
     let weight = weight.unwrap_or(Weight::STRONG);
     let scored = |score| Some(FeedRole::Score { score, weight });
-    let per_entry = format == Some(FeedFormat::AbuseIpdbJson);
+    let per_entry = format == Some(&FeedFormat::AbuseIpdbJson);
     match (section.has("score"), block, allow) {
         // A score that is there but faulty was told already.
         (true, false, false) => scored(ListScore::Fixed(score?)),

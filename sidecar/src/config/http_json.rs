@@ -307,7 +307,7 @@ fn statuses(mut section: Section<'_>) -> BTreeMap<u16, Meaning> {
         .collect()
 }
 
-fn pointer(node: &Node) -> Result<Pointer, String> {
+pub(super) fn pointer(node: &Node) -> Result<Pointer, String> {
     Pointer::parse(value::text(node)?)
 }
 

@@ -292,7 +292,7 @@ fn every_fault_of_a_store_in_redis_says_what_to_write() {
 fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
     let unknown_format = "`feed[0].format` at line 4: \"csv\" is not known: write \"plain\" or \
                           \"netset\" or \"ipsum\" or \"spamhaus-json\" or \"abuseipdb-json\" or \
-                          \"crowdsec\"";
+                          \"prefixes-json\" or \"json-addresses\" or \"crowdsec\"";
     for (was, is, expected) in [
         (
             "\"ipsum\"\npath",
@@ -371,6 +371,16 @@ fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
             "`feed[0].min_count` at line 5: belongs to format = \"ipsum\", which counts lists",
         ),
         (
+            "format = \"ipsum\"",
+            "format = \"ipsum\"\nat = \"/list\"",
+            "`feed[0].at` at line 5: belongs to format = \"json-addresses\": the place of the list",
+        ),
+        (
+            "format = \"ipsum\"",
+            "format = \"json-addresses\"",
+            "`feed[0].at` at line 1: is missing: write at = \"/addresses\", where the list is",
+        ),
+        (
             "score = 90",
             "scores = 90\nscore = 90",
             "`feed[0].scores` at line 5: is not a key here: did you mean score?",
@@ -378,7 +388,7 @@ fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
         (
             "score = 90",
             "score = 90\ncolour = 1",
-            "`feed[0].colour` at line 6: is not a key here: the keys are name, format, min_count, path, url, family, score, block, allow, weight, refresh, key",
+            "`feed[0].colour` at line 6: is not a key here: the keys are name, format, min_count, at, path, url, family, score, block, allow, weight, refresh, key",
         ),
     ] {
         let text = FEED.replacen(was, is, 1);

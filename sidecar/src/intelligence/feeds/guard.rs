@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::formats::{LineFault, Listing, Parsed};
-use crate::config::{FeedRole, Guard};
+use crate::config::{Feed, FeedRole, FeedSource, Guard};
 use crate::intelligence::prefixes::PrefixMapBuilder;
 
 /// Below this many entries a factor says nothing: a list of three may become one of ten.
@@ -88,7 +88,7 @@ impl Hold {
 pub fn screen(
     parsed: Parsed,
     guard: &Guard,
-    role: FeedRole,
+    feed: &Feed,
     before: Option<usize>,
 ) -> Result<Guarded, Refusal> {
     if let Some(first) = parsed.faults.first()
@@ -104,7 +104,7 @@ pub fn screen(
     if parsed.rows == 0 && !parsed.declared_empty && before.is_some_and(|before| before > 0) {
         return Err(Refusal::Empty);
     }
-    let (listing, dropped) = drop_forbidden(parsed.entries.build_greatest(), guard, role);
+    let (listing, dropped) = drop_forbidden(parsed.entries.build_greatest(), guard, feed);
     Ok(Guarded {
         listing,
         dropped,
@@ -134,12 +134,12 @@ pub fn shadow(clean: &[ClientAddress], denied: impl Fn(ClientAddress) -> bool) -
     too_many.then_some(Hold::WouldDeny { hits, seen })
 }
 
-fn drop_forbidden(listing: Listing, guard: &Guard, role: FeedRole) -> (Listing, Dropped) {
+fn drop_forbidden(listing: Listing, guard: &Guard, feed: &Feed) -> (Listing, Dropped) {
     let mut dropped = Dropped::default();
     let mut kept = PrefixMapBuilder::new();
     for (cidr, score) in listing.iter() {
-        let count = match role {
-            FeedRole::Allow => forbidden_to_trust(cidr, guard, &mut dropped),
+        let count = match feed.role {
+            FeedRole::Allow => forbidden_to_trust(cidr, guard, &feed.source, &mut dropped),
             FeedRole::Block | FeedRole::Score { .. } => {
                 forbidden_to_list(cidr, guard, &mut dropped)
             }
@@ -172,14 +172,20 @@ pub fn forbidden_to_list<'d>(
     }
 }
 
-/// The same for a list of the trusted. Private space may stand on it, at any width; a public range that
-/// is too wide would switch off every other list.
+/// The same for a list of the trusted. Private space may stand on one of our own, at any width, but nobody
+/// else knows ours; a public range that is too wide would switch off every other list.
 fn forbidden_to_trust<'d>(
     cidr: Cidr,
     guard: &Guard,
+    source: &FeedSource,
     dropped: &'d mut Dropped,
 ) -> Option<&'d mut usize> {
-    (too_wide(cidr, guard) && !special::is_special(cidr)).then_some(&mut dropped.too_wide)
+    let is_ours = matches!(source, FeedSource::File(_)) || guard.permit_special;
+    match special::is_special(cidr) {
+        true if is_ours => None,
+        true => Some(&mut dropped.special),
+        false => too_wide(cidr, guard).then_some(&mut dropped.too_wide),
+    }
 }
 
 fn too_wide(cidr: Cidr, guard: &Guard) -> bool {
@@ -207,10 +213,18 @@ mod tests {
     use super::*;
     use crate::config::{FeedFormat, ListScore};
     use crate::intelligence::feeds::formats::parse;
+    use crate::intelligence::testing::file_feed;
+
+    fn of_role(role: FeedRole) -> Feed {
+        Feed {
+            role,
+            ..file_feed("list", "/nowhere")
+        }
+    }
 
     fn screened(text: &str, guard: &Guard, role: FeedRole) -> Result<Guarded, Refusal> {
-        let parsed = parse(text.as_bytes(), FeedFormat::Plain, ListScore::Fixed(90)).unwrap();
-        screen(parsed, guard, role, Some(1))
+        let parsed = parse(text.as_bytes(), &FeedFormat::Plain, ListScore::Fixed(90)).unwrap();
+        screen(parsed, guard, &of_role(role), Some(1))
     }
 
     #[test]
@@ -240,6 +254,30 @@ mod tests {
     }
 
     #[test]
+    fn nobody_elses_list_of_the_trusted_vouches_for_private_space() {
+        let text = b"10.0.0.0/8\n127.0.0.1\nfe80::/10\n8.8.8.8\n0.0.0.0/0\n";
+        let published = Feed {
+            source: FeedSource::Url("https://example.org/list".parse().unwrap()),
+            ..of_role(FeedRole::Allow)
+        };
+        let kept = |guard: &Guard| {
+            let parsed = parse(text, &FeedFormat::Plain, ListScore::Fixed(0)).unwrap();
+            let kept = screen(parsed, guard, &published, None).unwrap();
+            (
+                kept.listing.len(),
+                kept.dropped.special,
+                kept.dropped.too_wide,
+            )
+        };
+        assert_eq!(kept(&Guard::default()), (1, 3, 1));
+        let open = Guard {
+            permit_special: true,
+            ..Guard::default()
+        };
+        assert_eq!(kept(&open), (4, 0, 1));
+    }
+
+    #[test]
     fn a_page_of_html_is_refused_whole() {
         let refused = screened(
             "<html>\n<body>\n8.8.8.8\n",
@@ -266,12 +304,12 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_refused_only_if_it_had_entries_before() {
-        let empty = || parse(b"# nothing\n", FeedFormat::Plain, ListScore::Fixed(90)).unwrap();
+        let empty = || parse(b"# nothing\n", &FeedFormat::Plain, ListScore::Fixed(90)).unwrap();
         let guard = Guard::default();
-        let refused = screen(empty(), &guard, FeedRole::Block, Some(7)).unwrap_err();
+        let refused = screen(empty(), &guard, &of_role(FeedRole::Block), Some(7)).unwrap_err();
         assert_eq!(refused, Refusal::Empty);
         for before in [None, Some(0)] {
-            assert!(screen(empty(), &guard, FeedRole::Block, before).is_ok());
+            assert!(screen(empty(), &guard, &of_role(FeedRole::Block), before).is_ok());
         }
     }
 

@@ -163,7 +163,7 @@ impl State {
 
 /// Reads a version and applies the guard, but for the trial in shadow.
 pub fn judge(body: &[u8], feed: &Feed, guard: &Guard, before: Option<&LoadedFeed>) -> Judged {
-    let parsed = match formats::parse(body, feed.format, list_score(feed.role)) {
+    let parsed = match formats::parse(body, &feed.format, list_score(feed.role)) {
         Ok(parsed) => parsed,
         Err(error) => {
             return Judged::Refused {
@@ -173,7 +173,7 @@ pub fn judge(body: &[u8], feed: &Feed, guard: &Guard, before: Option<&LoadedFeed
         }
     };
     let before = before.map(|feed| feed.listing.len());
-    let guarded = match guard::screen(parsed, guard, feed.role, before) {
+    let guarded = match guard::screen(parsed, guard, feed, before) {
         Ok(guarded) => guarded,
         Err(refusal) => {
             return Judged::Refused {

@@ -3,6 +3,7 @@
 
 mod abuseipdb;
 mod ipsum;
+mod json;
 mod lines;
 mod spamhaus;
 
@@ -49,6 +50,8 @@ pub enum FormatError {
     Json(#[source] serde_json::Error),
     #[error("the source answered with an error in place of a list: {0}")]
     SourceError(String),
+    #[error("it has no list at {0}")]
+    NoList(String),
     #[error("its last line says {declared} records, but it has {found}: the list is cut off")]
     Records { declared: u64, found: usize },
     #[error("its metadata line is missing: the list is cut off, or it has another format")]
@@ -59,7 +62,7 @@ pub enum FormatError {
 const UNSAID: u8 = 100;
 
 /// Reads `bytes`. Runs for as long as the list is long: not for an async thread.
-pub fn parse(bytes: &[u8], format: FeedFormat, score: ListScore) -> Result<Parsed, FormatError> {
+pub fn parse(bytes: &[u8], format: &FeedFormat, score: ListScore) -> Result<Parsed, FormatError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let fixed = match score {
         ListScore::Fixed(score) => score,
@@ -67,9 +70,11 @@ pub fn parse(bytes: &[u8], format: FeedFormat, score: ListScore) -> Result<Parse
     };
     match format {
         FeedFormat::Plain | FeedFormat::Netset => Ok(lines::parse(bytes, fixed)),
-        FeedFormat::Ipsum { min_count } => Ok(ipsum::parse(bytes, fixed, min_count)),
+        FeedFormat::Ipsum { min_count } => Ok(ipsum::parse(bytes, fixed, *min_count)),
         FeedFormat::SpamhausJson => spamhaus::parse(bytes, fixed),
         FeedFormat::AbuseIpdbJson => abuseipdb::parse(bytes, score),
+        FeedFormat::PrefixesJson => json::prefixes(bytes, fixed),
+        FeedFormat::JsonAddresses { at } => json::addresses(bytes, at.as_str(), fixed),
     }
 }
 
