@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod cidr;
+pub mod decay;
 pub mod decision;
 pub mod digest;
 mod embedding;

@@ -109,7 +109,15 @@ impl Policy {
             Band::Clean
         }
     }
+
+    /// The highest score of an address that somebody vouches for: well under suspicious.
+    pub fn trusted_at_most(self) -> u8 {
+        (self.suspicious / 2).min(TRUSTED_AT_MOST)
+    }
 }
+
+/// Whatever the bands: so much says that others disagree, and no more.
+const TRUSTED_AT_MOST: u8 = 20;
 
 impl Default for Policy {
     fn default() -> Self {

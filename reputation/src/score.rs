@@ -1,10 +1,13 @@
-//! From what sources say to one score. Owns the arithmetic and the shipped weights; what a score leads
-//! to is `policy`'s.
+//! From what sources say to one score. Owns the arithmetic; what a score leads to is `policy`'s, how a
+//! word ages `decay`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::decay::HalfLife;
+use crate::policy::Policy;
 use crate::time::UnixSeconds;
 
 /// What one source says of an address or prefix.
@@ -15,10 +18,26 @@ pub struct Indicator {
     pub family: String,
     /// 0 to 100.
     pub score: u8,
+    pub stance: Stance,
     pub weight: Weight,
     pub categories: Vec<String>,
+    /// What it speaks of was seen then, or its word is of then: its age. `None` speaks of now.
     pub observed: Option<UnixSeconds>,
+    /// `None`: its word keeps its force.
+    pub half_life: Option<HalfLife>,
+    /// From then on it counts as nothing.
     pub expires: Option<UnixSeconds>,
+}
+
+/// What kind of word it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stance {
+    /// It says how bad the address is.
+    #[default]
+    Rated,
+    /// It vouches for the address: whatever others say, the score stays low.
+    Trusted,
 }
 
 /// How far a source's word alone is believed: 0 (not at all) to 1 (as it stands).
@@ -37,6 +56,17 @@ pub struct Score {
     pub coverage: Coverage,
     /// The indicator that weighed most, if any weighed at all.
     pub top: Option<usize>,
+    /// That somebody vouches for the address, if the score would be higher without.
+    pub cap: Option<Cap>,
+}
+
+/// Why a score is lower than what was said against the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cap {
+    /// The indicator that vouches.
+    pub by: usize,
+    /// What the score would be.
+    pub from: u8,
 }
 
 /// How many sources answered of those that should have. A missing answer is not a clean one.
@@ -44,6 +74,28 @@ pub struct Score {
 pub struct Coverage {
     pub answered: usize,
     pub asked: usize,
+}
+
+/// What becomes of one indicator in the arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weighed {
+    /// What its age leaves of its word: 1 is all.
+    pub left: f64,
+    /// Weight times score times what is left: 0 to 1.
+    pub share: f64,
+    pub part: Part,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// It speaks for its family.
+    Counts,
+    /// Another of its family weighs more.
+    Outweighed,
+    /// It caps the score.
+    Caps,
+    Expired,
 }
 
 impl Weight {
@@ -74,6 +126,29 @@ impl Weight {
     }
 }
 
+impl Indicator {
+    fn is_expired(&self, now: UnixSeconds) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// What its age leaves of its word: 1 is all.
+    fn left(&self, now: UnixSeconds) -> f64 {
+        match (self.half_life, self.observed) {
+            (Some(half_life), Some(observed)) => half_life.left(observed, now),
+            _ => 1.0,
+        }
+    }
+
+    fn share(&self, now: UnixSeconds) -> f64 {
+        match self.stance {
+            Stance::Rated => {
+                self.weight.get() * self.left(now) * f64::from(self.score.min(100)) / 100.0
+            }
+            Stance::Trusted => 0.0,
+        }
+    }
+}
+
 /// The highest share that weak families reach together: just below the shipped `malicious`.
 const WEAK_TOGETHER: f64 = 0.79;
 
@@ -81,17 +156,21 @@ const WEAK_TOGETHER: f64 = 0.79;
 ///
 /// - *A family counts once*, by the indicator that weighs most, because sources that copy from each
 ///   other are one witness.
+/// - *A word ages*: what a source's half-life leaves of it is what counts, and nothing once it expired.
 /// - *Families are independent witnesses*: each leaves `1 − w·s/100` of the innocence that the others
 ///   left, so the score is `100 · (1 − Π (1 − w·s/100))`. It only rises as families are added, and never
 ///   beyond 100.
 /// - *Hints do not add up to proof*: weak families count together for at most 79, whatever their number;
 ///   only a witness that is not weak lifts the score beyond that, and only by what he says.
 /// - *A weight that an operator sets to 1 is taken at its word*: a score of 90 is 90.
+/// - *Who is vouched for is not flagged*: one trusted word caps the score at
+///   [`Policy::trusted_at_most`]. What stands outside the arithmetic, a decision or a hard source, is not
+///   touched by that.
 ///
 /// A source that has nothing against the address says so with a score of 0. `asked` is the number of
 /// sources that should have answered; a missing answer lowers the coverage and nothing else.
-pub fn combine(indicators: &[Indicator], asked: usize) -> Score {
-    let families = families(indicators);
+pub fn combine(indicators: &[Indicator], asked: usize, policy: Policy, now: UnixSeconds) -> Score {
+    let families = families(indicators, now);
     let left = |weak: bool| {
         let those = families
             .values()
@@ -107,37 +186,66 @@ pub fn combine(indicators: &[Indicator], asked: usize) -> Score {
                 .total_cmp(&other.share)
                 .then(other.indicator.cmp(&one.indicator))
         });
-    let sources: BTreeSet<_> = indicators
-        .iter()
-        .map(|indicator| &indicator.source)
-        .collect();
+    let mut live = indicators.iter().enumerate();
+    let vouching = live.find(|(_, said)| said.stance == Stance::Trusted && !said.is_expired(now));
+    let (said, most) = (percent(1.0 - innocence), policy.trusted_at_most());
+    let cap = vouching
+        .filter(|_| said > most)
+        .map(|(by, _)| Cap { by, from: said });
     Score {
-        value: percent(1.0 - innocence),
+        value: cap.map_or(said, |_| most),
         coverage: Coverage {
-            answered: sources.len().min(asked),
+            answered: sources(indicators, now).min(asked),
             asked,
         },
         top: top.map(|family| family.indicator),
+        cap,
     }
+}
+
+/// What [`combine`] makes of each of `indicators`, in their order.
+pub fn weighed(indicators: &[Indicator], now: UnixSeconds) -> Vec<Weighed> {
+    let families = families(indicators, now);
+    let speaks = |at: usize| families.values().any(|family| family.indicator == at);
+    let each = indicators.iter().enumerate();
+    let weigh = |(at, said): (usize, &Indicator)| Weighed {
+        left: if said.is_expired(now) {
+            0.0
+        } else {
+            said.left(now)
+        },
+        share: if said.is_expired(now) {
+            0.0
+        } else {
+            said.share(now)
+        },
+        part: match said.stance {
+            _ if said.is_expired(now) => Part::Expired,
+            Stance::Trusted => Part::Caps,
+            Stance::Rated if speaks(at) => Part::Counts,
+            Stance::Rated => Part::Outweighed,
+        },
+    };
+    each.map(weigh).collect()
 }
 
 /// What a family says: its indicator that weighs most, the first of equals.
 #[derive(Debug, Clone, Copy)]
 struct Family {
-    /// Weight times score, 0 to 1.
+    /// Weight times score times what age leaves, 0 to 1.
     share: f64,
     weight: Weight,
     indicator: usize,
 }
 
-fn families(indicators: &[Indicator]) -> BTreeMap<&str, Family> {
+fn families(indicators: &[Indicator], now: UnixSeconds) -> BTreeMap<&str, Family> {
     let mut families = BTreeMap::new();
-    for (at, indicator) in indicators.iter().enumerate() {
-        let weight = indicator.weight;
-        let share = weight.get() * f64::from(indicator.score.min(100)) / 100.0;
+    let each = indicators.iter().enumerate();
+    let rated = each.filter(|(_, said)| said.stance == Stance::Rated && !said.is_expired(now));
+    for (at, indicator) in rated {
         let given = Family {
-            share,
-            weight,
+            share: indicator.share(now),
+            weight: indicator.weight,
             indicator: at,
         };
         let family = families.entry(indicator.family.as_str()).or_insert(given);
@@ -146,6 +254,12 @@ fn families(indicators: &[Indicator]) -> BTreeMap<&str, Family> {
         }
     }
     families
+}
+
+fn sources(indicators: &[Indicator], now: UnixSeconds) -> usize {
+    let live = indicators.iter().filter(|said| !said.is_expired(now));
+    let sources: BTreeSet<_> = live.map(|said| &said.source).collect();
+    sources.len()
 }
 
 /// The nearest whole percentage of a share from 0 to 1.
@@ -160,18 +274,43 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::{Band, Policy};
+    use crate::policy::Band;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+    const DAY: u32 = 86_400;
 
     fn said(family: &str, weight: Weight, score: u8) -> Indicator {
         Indicator {
             source: format!("{family}-{score}"),
             family: family.to_owned(),
             score,
+            stance: Stance::Rated,
             weight,
             categories: Vec::new(),
             observed: None,
+            half_life: None,
             expires: None,
         }
+    }
+
+    fn trusted(family: &str) -> Indicator {
+        Indicator {
+            stance: Stance::Trusted,
+            ..said(family, Weight::STRONG, 0)
+        }
+    }
+
+    /// Said of what was seen so many days ago, by a source with a half-life of 30 days.
+    fn aged(family: &str, weight: Weight, score: u8, days: u32) -> Indicator {
+        Indicator {
+            observed: Some(UnixSeconds(NOW.0 - days * DAY)),
+            half_life: HalfLife::from_secs(u64::from(30 * DAY)).ok(),
+            ..said(family, weight, score)
+        }
+    }
+
+    fn all(indicators: &[Indicator]) -> Score {
+        combine(indicators, indicators.len(), Policy::default(), NOW)
     }
 
     /// One indicator per family.
@@ -180,7 +319,7 @@ mod tests {
         let indicators: Vec<_> = indicators
             .map(|(at, (weight, score))| said(&at.to_string(), *weight, *score))
             .collect();
-        combine(&indicators, indicators.len()).value
+        all(&indicators).value
     }
 
     #[test]
@@ -234,7 +373,7 @@ mod tests {
             said("b", Weight::WEAK, 100),
             said("c", Weight::STRONG, 0),
         ];
-        let score = combine(&indicators, 6);
+        let score = combine(&indicators, 6, Policy::default(), NOW);
         assert_eq!(score.value, 77);
         assert_eq!(score.top, Some(1));
         assert_eq!(
@@ -244,7 +383,7 @@ mod tests {
                 asked: 6
             }
         );
-        assert_eq!(combine(&indicators[3..], 1).top, None);
+        assert_eq!(all(&indicators[3..]).top, None);
     }
 
     #[test]
@@ -260,7 +399,125 @@ mod tests {
         assert!(Weight::new(0.0).is_ok() && Weight::new(1.0).is_ok());
     }
 
+    #[test]
+    fn age_gives_the_golden_scores() {
+        for (said_by, expected) in [
+            (vec![aged("a", Weight::STRONG, 100, 0)], 75),
+            (vec![aged("a", Weight::STRONG, 100, 30)], 38),
+            (vec![aged("a", Weight::STRONG, 100, 60)], 19),
+            (vec![aged("a", Weight::STRONG, 100, 3000)], 19),
+            (
+                vec![
+                    aged("a", Weight::STRONG, 75, 0),
+                    aged("b", Weight::STRONG, 75, 0),
+                ],
+                81,
+            ),
+            (
+                vec![
+                    aged("a", Weight::STRONG, 75, 0),
+                    aged("b", Weight::STRONG, 75, 30),
+                ],
+                69,
+            ),
+            (
+                vec![
+                    aged("a", Weight::STRONG, 100, 90),
+                    aged("a", Weight::WEAK, 100, 0),
+                ],
+                30,
+            ),
+        ] {
+            assert_eq!(all(&said_by).value, expected, "{said_by:?}");
+        }
+    }
+
+    #[test]
+    fn one_trusted_word_keeps_the_score_well_under_suspicious() {
+        let bad = [
+            said("a", Weight::STRONG, 100),
+            said("b", Weight::STRONG, 100),
+        ];
+        let vouched = [bad[0].clone(), trusted("c"), bad[1].clone()];
+        assert_eq!(all(&bad).value, 94);
+        assert_eq!(all(&vouched).value, 20);
+        assert_eq!(all(&vouched).cap, Some(Cap { by: 1, from: 94 }));
+        let strict = Policy::new(10, 40).unwrap();
+        assert_eq!(combine(&vouched, 3, strict, NOW).value, 5);
+        let mild = [said("a", Weight::WEAK, 50), trusted("c")];
+        assert_eq!((all(&mild).value, all(&mild).cap), (15, None));
+        assert_eq!(all(&[trusted("c")]).value, 0);
+    }
+
+    #[test]
+    fn what_expired_counts_as_nothing_neither_against_nor_for_an_address() {
+        let expired = |word: Indicator| Indicator {
+            expires: Some(NOW),
+            ..word
+        };
+        let bad = said("a", Weight::STRONG, 100);
+        let both = [expired(bad.clone()), said("b", Weight::MEDIUM, 100)];
+        assert_eq!((all(&both).value, all(&both).coverage.answered), (50, 1));
+        assert_eq!(all(&[bad.clone(), expired(trusted("c"))]).value, 75);
+        let parts = weighed(&both, NOW)
+            .iter()
+            .map(|one| one.part)
+            .collect::<Vec<_>>();
+        assert_eq!(parts, [Part::Expired, Part::Counts]);
+        let later = Indicator {
+            expires: Some(NOW.plus(1)),
+            ..bad
+        };
+        assert_eq!(all(&[later]).value, 75);
+    }
+
+    #[test]
+    fn each_word_is_told_apart_by_what_becomes_of_it() {
+        let indicators = [
+            said("a", Weight::STRONG, 40),
+            aged("a", Weight::STRONG, 90, 30),
+            trusted("b"),
+        ];
+        let weighed = weighed(&indicators, NOW);
+        let parts: Vec<_> = weighed.iter().map(|one| one.part).collect();
+        assert_eq!(parts, [Part::Outweighed, Part::Counts, Part::Caps]);
+        assert!((weighed[1].left - 0.5).abs() < 1e-9);
+        assert!((weighed[1].share - 0.3375).abs() < 1e-9);
+    }
+
     proptest! {
+        #[test]
+        fn a_word_never_weighs_more_for_being_older(
+            weight in 0.0..=1.0_f64,
+            score in 0..=100_u8,
+            younger in 0..4000_u32,
+            older in 0..4000_u32,
+        ) {
+            let (younger, older) = (younger.min(older), younger.max(older));
+            let weight = Weight::new(weight).unwrap();
+            let other = said("other", Weight::MEDIUM, 60);
+            let of_age = |days| all(&[aged("a", weight, score, days), other.clone()]).value;
+            let undecayed = all(&[said("a", weight, score), other.clone()]).value;
+            prop_assert!(of_age(older) <= of_age(younger));
+            prop_assert!(of_age(younger) <= undecayed);
+            prop_assert!(of_age(older) >= all(std::slice::from_ref(&other)).value);
+        }
+
+        #[test]
+        fn whoever_is_vouched_for_is_clean_whatever_is_said(
+            said_by in prop::collection::vec((0.0..=1.0_f64, 0..=100_u8), 0..12),
+            suspicious in 1..=99_u8,
+        ) {
+            let policy = Policy::new(suspicious, 100).unwrap();
+            let word = |(at, (weight, score)): (usize, &(f64, u8))| {
+                said(&at.to_string(), Weight::new(*weight).unwrap(), *score)
+            };
+            let mut words: Vec<_> = said_by.iter().enumerate().map(word).collect();
+            words.push(trusted("friend"));
+            let score = combine(&words, words.len(), policy, NOW);
+            prop_assert_eq!(policy.band(score.value), Band::Clean);
+        }
+
         #[test]
         fn another_witness_never_lowers_a_score(
             said_by in prop::collection::vec((0.0..=1.0_f64, 0..=100_u8), 1..12),

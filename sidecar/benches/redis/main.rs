@@ -26,6 +26,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
+use reputation::score::Stance;
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::json;
 use sidecar::clock::{Clock, SystemClock};
@@ -118,6 +119,7 @@ fn verdict(number: u32, now: UnixSeconds) -> StoredVerdict {
     let reported = number.is_multiple_of(4);
     StoredVerdict {
         score: if reported { 30 } else { 0 },
+        stance: Stance::Rated,
         categories: Vec::new(),
         observed: reported.then_some(UnixSeconds(now.0 - number % 2_000_000)),
         fetched: now,

@@ -1,6 +1,7 @@
 //! The commands that only look: `check`, `explain`, `feeds` (and its release), `providers`, `secrets`.
 
 use hyper::Method;
+use reputation::score::Part;
 use reputation::{Band, ClientAddress, Verdict};
 use serde::Deserialize;
 
@@ -120,32 +121,64 @@ fn explained(explanation: &Explanation) -> String {
         text.push_str(&format!("\n{}", rows(&explanation.decisions)));
     }
     if !explanation.sources.is_empty() {
-        let titles = [
-            "SOURCE", "FAMILY", "ROLE", "SCORE", "WEIGHT", "PREFIX", "AGE",
-        ];
-        let rows = explanation.sources.iter().map(source_row).collect();
-        text.push_str(&format!("\n{}", table(titles, rows)));
+        text.push_str(&format!("\n{}", words(&explanation.sources)));
     }
-    let coverage = explanation.coverage;
-    if coverage.asked > 0 {
-        let (answered, asked) = (coverage.answered, coverage.asked);
-        text.push_str(&format!(
-            "\n{answered} of {asked} scoring sources had a word on it\n"
-        ));
-    }
+    text.push_str(&sum(explanation));
     text
 }
 
-fn source_row(word: &SourceWord) -> [String; 7] {
-    [
-        word.source.clone(),
-        word.family.clone(),
-        word.role.clone(),
-        word.score.to_string(),
-        or_dash(word.weight),
-        word.prefix.to_string(),
-        age(word.age_s),
-    ]
+fn words(sources: &[SourceWord]) -> String {
+    let titles = [
+        "SOURCE", "FAMILY", "ROLE", "SCORE", "WEIGHT", "LEFT", "POINTS", "AGE", "SEEN", "PREFIX",
+        "",
+    ];
+    let row = |word: &SourceWord| {
+        [
+            word.source.clone(),
+            word.family.clone(),
+            word.role.clone(),
+            word.score.to_string(),
+            or_dash(word.weight),
+            word.left
+                .map_or_else(|| "-".to_owned(), |left| format!("{:.0} %", left * 100.0)),
+            word.points
+                .map_or_else(|| "-".to_owned(), |points| format!("{points:.1}")),
+            age(word.age_s),
+            word.observed.map_or_else(|| "-".to_owned(), time),
+            word.prefix.to_string(),
+            remark(word.part).to_owned(),
+        ]
+    };
+    table(titles, sources.iter().map(row).collect())
+}
+
+fn remark(part: Option<Part>) -> &'static str {
+    match part {
+        Some(Part::Outweighed) => "outweighed in its family",
+        Some(Part::Caps) => "vouches for it",
+        Some(Part::Expired) => "expired",
+        Some(Part::Counts) | None => "",
+    }
+}
+
+/// What the words add up to.
+fn sum(explanation: &Explanation) -> String {
+    let coverage = explanation.coverage;
+    if coverage.asked == 0 {
+        return String::new();
+    }
+    let (answered, asked) = (coverage.answered, coverage.asked);
+    let combined = explanation.combined;
+    let mut text = format!(
+        "\n{answered} of {asked} scoring sources had a word on it: together {combined} of 100\n"
+    );
+    if let Some(cap) = &explanation.cap {
+        text.push_str(&format!(
+            "{} vouches for it: without that it would be {}\n",
+            cap.by, cap.from
+        ));
+    }
+    text
 }
 
 fn feed_rows(feeds: &[FeedStatus]) -> String {
@@ -262,6 +295,49 @@ mod tests {
             "decisions": [], "sources": [], "coverage": {"answered": 0, "asked": 0},
         });
         explained(&serde_json::from_value(explanation).unwrap())
+    }
+
+    #[test]
+    fn each_word_is_shown_with_what_it_weighs_and_why_it_does_not() {
+        let word = |source: &str, part: &str, left: f64, points: f64| {
+            serde_json::json!({
+                "source": source, "family": "one", "role": "provider", "score": 90, "weight": 0.75,
+                "part": part, "left": left, "points": points, "prefix": "203.0.113.7/32",
+                "age_s": 7200, "observed": 1_795_000_000,
+            })
+        };
+        let explanation = serde_json::json!({
+            "address": "203.0.113.7", "action": "allow", "band": "clean", "score": 20,
+            "reason": "clean", "decisions": [], "combined": 20, "cap": {"by": "friend", "from": 67},
+            "sources": [
+                word("loud", "counts", 1.0, 67.5), word("old", "outweighed", 0.5, 33.75),
+                word("friend", "caps", 1.0, 0.0), word("late", "expired", 0.0, 0.0),
+            ],
+            "coverage": {"answered": 3, "asked": 5},
+        });
+        let text = explained(&serde_json::from_value(explanation).unwrap());
+        let line = |source: &str| {
+            let mut lines = text.lines().filter(|line| line.starts_with(source));
+            lines
+                .next()
+                .unwrap()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let rest = "2h 2026-11-18T11:06:40Z 203.0.113.7/32";
+        assert_eq!(
+            line("loud"),
+            format!("loud one provider 90 0.75 100 % 67.5 {rest}")
+        );
+        assert_eq!(
+            line("old"),
+            format!("old one provider 90 0.75 50 % 33.8 {rest} outweighed in its family")
+        );
+        assert!(line("friend").ends_with("vouches for it"));
+        assert!(line("late").ends_with("expired"));
+        assert!(text.contains("3 of 5 scoring sources had a word on it: together 20 of 100"));
+        assert!(text.ends_with("friend vouches for it: without that it would be 67\n"));
     }
 
     #[test]

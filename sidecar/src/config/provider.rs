@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Uri;
+use reputation::decay::HalfLife;
 use reputation::score::Weight;
 
 use super::http_json::{self, HttpJson};
@@ -23,6 +24,8 @@ pub struct Provider {
     pub kind: ProviderKind,
     pub key: Option<SecretName>,
     pub weight: Weight,
+    /// `None`: its word keeps its force.
+    pub half_life: Option<HalfLife>,
     pub daily_quota: u32,
     /// For one whole exchange.
     pub timeout: Duration,
@@ -95,6 +98,17 @@ enum Kind {
     HttpJson,
 }
 
+impl Kind {
+    /// GreyNoise calls a scanner what it was when last seen, however long ago. The others weigh the age of
+    /// what they know themselves, or nobody can say whether they do.
+    fn half_life(self) -> Option<HalfLife> {
+        match self {
+            Self::GreyNoise => HalfLife::from_secs(30 * 86_400).ok(),
+            Self::AbuseIpdb | Self::HttpJson => None,
+        }
+    }
+}
+
 const ABUSEIPDB: &str = "https://api.abuseipdb.com/api/v2/";
 const GREYNOISE: &str = "https://api.greynoise.io/v3/";
 const KINDS: [(&str, Kind); 3] = [
@@ -123,8 +137,10 @@ fn validate(section: &mut Section<'_>, names: &mut BTreeSet<ProviderName>) -> Op
     let family = section.get("family", value::name);
     let key = section.secret("key");
     let weight = section.get("weight", value::weight);
+    let half_life = section.get("half_life", value::half_life);
     let daily_quota = section.get("daily_quota", value::number(0..=10_000_000));
     let timeout = section.get("timeout", value::duration(TIMEOUT));
+    let shipped_half_life = kind.and_then(Kind::half_life);
     let kind = match kind? {
         Kind::AbuseIpdb => abuseipdb(section),
         Kind::GreyNoise => greynoise(section),
@@ -137,6 +153,7 @@ fn validate(section: &mut Section<'_>, names: &mut BTreeSet<ProviderName>) -> Op
         kind: kind?,
         key,
         weight: weight.unwrap_or(Weight::STRONG),
+        half_life: half_life.unwrap_or(shipped_half_life),
         daily_quota: daily_quota.unwrap_or(1000),
         timeout: timeout.unwrap_or(Duration::from_secs(2)),
     })

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use reputation::Cidr;
+use reputation::decay::HalfLife;
 use reputation::score::Weight;
 
 use super::fault::Place;
@@ -151,6 +152,20 @@ pub(super) fn name(node: &Node) -> Read<String> {
 pub(super) fn weight(node: &Node) -> Read<Weight> {
     let weight = number(0.0..=1.0)(node)?;
     Weight::new(weight).map_err(|error| error.to_string())
+}
+
+/// A duration after which a word has half its force, or "off".
+pub(super) fn half_life(node: &Node) -> Read<Option<HalfLife>> {
+    if matches!(&node.value, Value::Text(text) if text == "off") {
+        return Ok(None);
+    }
+    let shortest = Duration::from_secs(3600);
+    let longest = Duration::from_secs(3660 * 86_400);
+    let half_life = duration(shortest..=longest)(node)
+        .map_err(|message| format!("{message}; or write \"off\""))?;
+    HalfLife::from_secs(half_life.as_secs())
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 /// `http://` or `https://` with a host and without a password.

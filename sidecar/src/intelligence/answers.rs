@@ -231,6 +231,7 @@ impl Answers {
                 Asked::Said(word) => {
                     let said = StoredVerdict {
                         score: word.score,
+                        stance: word.stance,
                         categories: word.categories,
                         observed: word.observed,
                         fetched: now,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reputation::lookup::Found;
+use reputation::score::{Cap, Indicator, Part, Stance, Weighed, weighed};
 use reputation::{
     Action, Band, Cidr, ClientAddress, Decision, DecisionId, DecisionKind, Rank, UnixSeconds,
     Verdict,
@@ -33,7 +34,21 @@ pub struct Explanation {
     /// Every decision whose prefix holds the address.
     pub decisions: Vec<Decision>,
     pub sources: Vec<SourceWord>,
+    /// What the sources' words add up to, whichever rule decides.
+    #[serde(default)]
+    pub combined: u8,
+    /// Who vouches for the address, if it would have a higher score without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap: Option<Vouched>,
     pub coverage: Coverage,
+}
+
+/// That a score is lower than what was said against the address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vouched {
+    pub by: String,
+    /// What the score would be.
+    pub from: u8,
 }
 
 /// The rule that decides.
@@ -60,6 +75,18 @@ pub struct SourceWord {
     /// How far it is believed; absent where it is outside the arithmetic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
+    /// Whether it says how bad the address is, or vouches for it.
+    #[serde(default)]
+    pub stance: Stance,
+    /// What becomes of it in the arithmetic; absent where it is outside of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+    /// What its age leaves of it: 1 is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<f64>,
+    /// What it says against the address in all: weight times score times what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<f64>,
     /// For which prefix it was said.
     pub prefix: Cidr,
     /// How long ago we got it, in seconds.
@@ -84,7 +111,8 @@ impl Lookup {
         let now = self.clock.now();
         let view = self.sources.view();
         let answers = self.kept_answers(&view.setup, address, now).await;
-        let (_, score) = view.score(address, &answers, now);
+        let (indicators, score) = view.score(address, &answers, now);
+        let words = Words::of(&indicators, now);
         let published = self.publisher.current();
         let found = published
             .as_ref()
@@ -98,8 +126,12 @@ impl Lookup {
             Some(found) => Some(Rule::of(found, address)),
             None => Rule::of_score(&verdict, Key::of(address).prefix()),
         };
-        let mut sources = view.feed_words(address, now);
-        sources.extend(view.provider_words(address, &answers, now));
+        let mut sources = view.feed_words(address, &words, now);
+        sources.extend(view.provider_words(address, &answers, &words, now));
+        let vouched = |cap: Cap| {
+            let by = indicators.get(cap.by)?.source.clone();
+            Some(Vouched { by, from: cap.from })
+        };
         Explanation {
             address,
             action: verdict.action,
@@ -110,6 +142,8 @@ impl Lookup {
             rule,
             decisions: self.decisions_on(address, now),
             sources,
+            combined: score.value,
+            cap: score.cap.and_then(vouched),
             coverage: Coverage {
                 answered: score.coverage.answered,
                 asked: score.coverage.asked,
@@ -138,22 +172,66 @@ impl Lookup {
     }
 }
 
+/// The arithmetic, to be shown word by word.
+struct Words<'a> {
+    indicators: &'a [Indicator],
+    weighed: Vec<Weighed>,
+}
+
+impl<'a> Words<'a> {
+    fn of(indicators: &'a [Indicator], now: UnixSeconds) -> Self {
+        Self {
+            indicators,
+            weighed: weighed(indicators, now),
+        }
+    }
+
+    /// What became of this word. Lists and providers may have the same names.
+    fn find(&self, said: &Indicator) -> Option<Weighed> {
+        let at = self.indicators.iter().position(|other| other == said)?;
+        self.weighed.get(at).copied()
+    }
+}
+
+impl SourceWord {
+    fn weighed(self, weighed: Option<Weighed>) -> Self {
+        let rounded = |number: f64| (number * 1000.0).round() / 1000.0;
+        Self {
+            part: weighed.map(|weighed| weighed.part),
+            left: weighed.map(|weighed| rounded(weighed.left)),
+            points: weighed.map(|weighed| rounded(weighed.share * 100.0)),
+            ..self
+        }
+    }
+}
+
 impl View {
-    fn feed_words(&self, address: ClientAddress, now: UnixSeconds) -> Vec<SourceWord> {
+    fn feed_words(
+        &self,
+        address: ClientAddress,
+        words: &Words<'_>,
+        now: UnixSeconds,
+    ) -> Vec<SourceWord> {
         let word = |hit: &super::feeds::Hit<'_>| {
             let config = &hit.feed.config;
             let soft = matches!(config.role, FeedRole::Score { .. });
-            SourceWord {
+            let said = soft.then(|| hit.feed.indicator(hit.score));
+            let word = SourceWord {
                 source: config.name.clone(),
                 family: config.family.clone(),
                 role: config.role.name().to_owned(),
                 score: hit.score,
                 weight: soft.then(|| hit.feed.weight.get()),
+                stance: Stance::Rated,
+                part: None,
+                left: None,
+                points: None,
                 prefix: hit.cidr,
                 age_s: hit.feed.fetched.until(now),
                 categories: Vec::new(),
                 observed: None,
-            }
+            };
+            word.weighed(said.and_then(|said| words.find(&said)))
         };
         self.feeds.hits(address).iter().map(word).collect()
     }
@@ -162,23 +240,30 @@ impl View {
         &self,
         address: ClientAddress,
         answers: &ByProvider,
+        words: &Words<'_>,
         now: UnixSeconds,
     ) -> Vec<SourceWord> {
         let word = |gate: &Arc<Gate>| {
             let answer = answers.of(gate.name())?;
             let said = answer.said.as_ref().filter(|_| answer.counts(now))?;
             let indicator = gate.indicator(said);
-            Some(SourceWord {
+            let weighed = words.find(&indicator);
+            let word = SourceWord {
                 source: indicator.source,
                 family: indicator.family,
                 role: "provider".to_owned(),
                 score: indicator.score,
                 weight: Some(indicator.weight.get()),
+                stance: indicator.stance,
+                part: None,
+                left: None,
+                points: None,
                 prefix: Key::of(address).prefix(),
                 age_s: said.fetched.until(now),
                 categories: indicator.categories,
-                observed: indicator.observed,
-            })
+                observed: said.observed,
+            };
+            Some(word.weighed(weighed))
         };
         self.setup.gates.iter().filter_map(word).collect()
     }

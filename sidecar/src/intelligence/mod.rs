@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use decisions::{DecisionError, Hits, NewDecision, Removal, Removed, is_very_wide};
 pub use epochs::Claim;
-pub use explain::{Coverage, Explanation, Rule, SourceWord};
+pub use explain::{Coverage, Explanation, Rule, SourceWord, Vouched};
 pub use feeds::{FeedStatus, ReleaseError};
 pub use modes::ModeError;
 pub use providers::ProviderStatus;

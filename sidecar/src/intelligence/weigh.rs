@@ -35,7 +35,8 @@ impl View {
             let said = counting.and_then(|answer| answer.said.as_ref());
             indicators.extend(said.map(|said| gate.indicator(said)));
         }
-        let score = combine(&indicators, self.feeds.soft_feeds() + gates.len());
+        let asked = self.feeds.soft_feeds() + gates.len();
+        let score = combine(&indicators, asked, self.setup.policy, now);
         (indicators, score)
     }
 

@@ -12,7 +12,7 @@ use reputation::{Band, Cidr, Policy, Rank, score};
 
 use super::compile::{Catalogue, Mark};
 use crate::config::FeedRole;
-use crate::intelligence::feeds::{FeedsView, LoadedFeed};
+use crate::intelligence::feeds::{FeedsView, LoadedFeed, NOW_OF_LISTS};
 use crate::intelligence::prefixes::{Bits, Entry, PrefixMapBuilder};
 
 /// Which soft feed says what, ascending by feed, each at most once.
@@ -140,7 +140,7 @@ impl Scorer<'_> {
             .iter()
             .filter_map(|word| Some(self.feeds.get(word.feed)?.indicator(word.score)))
             .collect();
-        let score = score::combine(&indicators, self.feeds.len());
+        let score = score::combine(&indicators, self.feeds.len(), self.policy, NOW_OF_LISTS);
         let band = self.policy.band(score.value);
         if band == Band::Clean {
             return None;
@@ -254,7 +254,8 @@ mod tests {
             for low in 0..300 {
                 let address = ClientAddress::V4(0xc612_0000 + low);
                 let words = view.indicators(address);
-                let expected = score::combine(&words, view.soft_feeds()).value;
+                let asked = view.soft_feeds();
+                let expected = score::combine(&words, asked, policy, UnixSeconds(7)).value;
                 let covering = listed.entries.containing(address);
                 let longest = covering.last().and_then(|(_, mark)| listed.class(*mark));
                 let found = longest.map(|class| class.score);

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reputation::manifest::SnapshotVersion;
 use reputation::mode::ModeOverride;
+use reputation::score::Stance;
 use reputation::{ClientAddress, Decision, DecisionId, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -153,6 +154,8 @@ pub struct StoredVerdict {
     /// 0 to 100.
     #[serde(rename = "s")]
     pub score: u8,
+    #[serde(rename = "t", default, skip_serializing_if = "is_rated")]
+    pub stance: Stance,
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
     /// When the provider last saw something.
@@ -164,6 +167,11 @@ pub struct StoredVerdict {
     /// From when on it is to be asked again.
     #[serde(rename = "e")]
     pub expires: UnixSeconds,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_rated(stance: &Stance) -> bool {
+    *stance == Stance::Rated
 }
 
 /// Why the store did not do what it was asked. The sentences are for the operator who starts it.

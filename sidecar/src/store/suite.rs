@@ -5,6 +5,7 @@ use std::sync::Arc;
 use reputation::decision::Origin;
 use reputation::manifest::SnapshotVersion;
 use reputation::mode::{Mode, ModeOverride};
+use reputation::score::Stance;
 use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
 
 use super::{DecisionChange, Store, StoredVerdict, VerdictKey};
@@ -148,6 +149,7 @@ pub fn key(provider: &str, address: &str) -> VerdictKey {
 pub fn verdict(score: u8, expires: u32) -> StoredVerdict {
     StoredVerdict {
         score,
+        stance: Stance::Rated,
         categories: vec!["ssh".to_owned()],
         observed: None,
         fetched: CREATED,

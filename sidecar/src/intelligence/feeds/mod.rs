@@ -16,7 +16,7 @@ mod status;
 
 use std::sync::Arc;
 
-use reputation::score::{Indicator, Weight};
+use reputation::score::{Indicator, Stance, Weight};
 use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, score};
 
 pub use formats::Listing;
@@ -70,9 +70,12 @@ impl LoadedFeed {
             source: self.config.name.clone(),
             family: self.config.family.clone(),
             score,
+            stance: Stance::Rated,
             weight: self.weight,
             categories: Vec::new(),
-            observed: Some(self.fetched),
+            // A list says who stands on it now: its publisher forgets, not we.
+            observed: None,
+            half_life: None,
             expires: None,
         }
     }
@@ -141,11 +144,15 @@ impl FeedsView {
         if stands_on(|role| matches!(role, FeedRole::Allow)) {
             return false;
         }
-        let score = score::combine(&self.indicators(address), self.soft_feeds());
+        let words = self.indicators(address);
+        let score = score::combine(&words, self.soft_feeds(), policy, NOW_OF_LISTS);
         stands_on(|role| matches!(role, FeedRole::Block))
             || policy.band(score.value) == Band::Malicious
     }
 }
+
+/// Lists do not age: their words weigh the same at any time.
+pub const NOW_OF_LISTS: UnixSeconds = UnixSeconds(0);
 
 fn entries_of(feed: &LoadedFeed, address: ClientAddress) -> impl Iterator<Item = Hit<'_>> {
     let entries = feed.listing.containing(address).into_iter();

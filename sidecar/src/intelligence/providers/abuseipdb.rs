@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hyper::{HeaderMap, StatusCode, Uri};
+use reputation::score::Stance;
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
@@ -87,6 +88,8 @@ fn read_word(body: &Value) -> Outcome {
     let flags = flags.into_iter().filter(|(field, _)| flag(field));
     Outcome::Said(Word {
         score,
+        // That it is whitelisted there is no ground for action by itself, AbuseIPDB says.
+        stance: Stance::Rated,
         categories: flags.map(|(_, name)| name.to_owned()).collect(),
         observed: data.get("lastReportedAt").and_then(moment),
     })
@@ -142,6 +145,7 @@ mod tests {
             "totalReports":134,"lastReportedAt":"2026-11-20T08:14:03+00:00"}}"#;
         let said = Outcome::Said(Word {
             score: 87,
+            stance: Stance::Rated,
             categories: vec!["tor".to_owned()],
             observed: Some(UnixSeconds(1_795_162_443)),
         });

@@ -168,6 +168,7 @@ mod tests {
     fn word() -> Outcome {
         Outcome::Said(Word {
             score: 0,
+            stance: reputation::score::Stance::Rated,
             categories: Vec::new(),
             observed: None,
         })

@@ -19,7 +19,7 @@ use super::{Keys, Limits, Outcome, Provider, Reply, Word, rotation};
 use crate::clock::{Clock, Day};
 use crate::config::{self, ProviderName, SecretName};
 use crate::secrets::{SecretError, Secrets};
-use crate::store::{Store, StoreError, StoredVerdict};
+use crate::store::{KEPT_PAST_EXPIRY, Store, StoreError, StoredVerdict};
 use crate::telemetry::{Metrics, chain};
 
 /// How long after a missing key it is looked for again, in seconds.
@@ -137,10 +137,13 @@ impl Gate {
             source: self.config.name.to_string(),
             family: self.config.family.clone(),
             score: said.score,
+            stance: said.stance,
             weight: self.config.weight,
             categories: said.categories.clone(),
-            observed: said.observed,
-            expires: Some(said.expires),
+            observed: said.observed.or(Some(said.fetched)),
+            half_life: self.config.half_life,
+            // It serves on while another is fetched.
+            expires: Some(said.expires.plus(KEPT_PAST_EXPIRY)),
         }
     }
 

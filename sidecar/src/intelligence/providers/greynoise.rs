@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hyper::{StatusCode, Uri};
+use reputation::score::Stance;
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
@@ -24,8 +25,10 @@ const WORDS: [(&str, u8); 4] = [
     ("malicious", 90),
     ("suspicious", 60),
     ("unknown", 30),
-    ("benign", 0),
+    (BENIGN, 0),
 ];
+/// Of those who scan for a good reason, and are known to: it vouches for them.
+const BENIGN: &str = "benign";
 /// Of business services: highly trusted.
 const TRUSTED: &str = "1";
 
@@ -137,6 +140,11 @@ fn scanner(seen: &Value) -> Option<Word> {
     let flags = flags.filter(|flag| seen.get(*flag).and_then(Value::as_bool) == Some(true));
     Some(Word {
         score,
+        stance: if word == BENIGN {
+            Stance::Trusted
+        } else {
+            Stance::Rated
+        },
         categories: flags.chain([word]).map(str::to_owned).collect(),
         observed: seen.get("last_seen").and_then(moment),
     })
@@ -145,6 +153,7 @@ fn scanner(seen: &Value) -> Option<Word> {
 fn trusted(updated: Option<&Value>) -> Word {
     Word {
         score: 0,
+        stance: Stance::Trusted,
         categories: vec!["whitelisted".to_owned()],
         observed: updated.and_then(moment),
     }
@@ -153,6 +162,7 @@ fn trusted(updated: Option<&Value>) -> Word {
 fn nothing_seen() -> Word {
     Word {
         score: 0,
+        stance: Stance::Rated,
         categories: Vec::new(),
         observed: None,
     }
@@ -195,6 +205,38 @@ mod tests {
         match outcome {
             Outcome::Said(word) => (word.score, word.categories),
             other => panic!("{other:?}"),
+        }
+    }
+
+    fn stance(outcome: Outcome) -> Stance {
+        match outcome {
+            Outcome::Said(word) => word.stance,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn it_vouches_for_good_scanners_and_common_services_and_for_nobody_else() {
+        let body = |called: &str| MALICIOUS.replacen("malicious", called, 1);
+        for (body, expected) in [
+            (body("benign"), Stance::Trusted),
+            (body("unknown"), Stance::Rated),
+            (body("malicious"), Stance::Rated),
+            (
+                MALICIOUS.replace("\"riot\":false", "\"riot\":true"),
+                Stance::Trusted,
+            ),
+            (
+                MALICIOUS.replace("\"noise\":true", "\"noise\":false"),
+                Stance::Rated,
+            ),
+        ] {
+            assert_eq!(stance(community(200, &body)), expected, "{body}");
+        }
+        for (level, expected) in [("1", Stance::Trusted), ("2", Stance::Rated)] {
+            let level = format!("\"trust_level\":\"{level}\"");
+            let body = SUSPICIOUS.replace("\"trust_level\":\"\"", &level);
+            assert_eq!(stance(answer(GreyNoiseApi::V3, 200, &body)), expected);
         }
     }
 

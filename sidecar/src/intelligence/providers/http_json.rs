@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hyper::header::HeaderName;
 use hyper::{HeaderMap, StatusCode};
+use reputation::score::Stance;
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
@@ -146,6 +147,7 @@ impl HttpJson {
         }
         Outcome::Said(Word {
             score: if is_harmless { 0 } else { score },
+            stance: Stance::Rated,
             categories,
             observed: self.observed.as_ref().and_then(at).and_then(moment),
         })
@@ -197,6 +199,7 @@ impl Scale {
 fn nothing_known() -> Outcome {
     Outcome::Said(Word {
         score: 0,
+        stance: Stance::Rated,
         categories: Vec::new(),
         observed: None,
     })

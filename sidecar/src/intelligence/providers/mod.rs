@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hyper::header::HeaderValue;
+use reputation::score::Stance;
 use reputation::{ClientAddress, UnixSeconds};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
@@ -81,6 +82,7 @@ pub enum Outcome {
 pub struct Word {
     /// 0 to 100.
     pub score: u8,
+    pub stance: Stance,
     pub categories: Vec<String>,
     /// When the provider last saw something.
     pub observed: Option<UnixSeconds>,

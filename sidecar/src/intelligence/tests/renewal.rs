@@ -1,6 +1,7 @@
 //! Answers that are in use: asked for anew a little early, once in a fleet, and never lost by asking.
 
 use reputation::UnixSeconds;
+use reputation::score::Stance;
 
 use crate::clock::Clock;
 use crate::intelligence::testing::{Harness, StandIn, until};
@@ -43,6 +44,7 @@ async fn write(harness: &Harness, score: u8) {
     let now = harness.clock.now();
     let said = StoredVerdict {
         score,
+        stance: Stance::Rated,
         categories: Vec::new(),
         observed: None,
         fetched: now,

@@ -1,8 +1,9 @@
 //! Several providers at once: each asked in its own way, under its own name, and none harmed by what
 //! another answers.
 
-use reputation::Action;
+use reputation::{Action, DecisionKind};
 
+use crate::intelligence::NewDecision;
 use crate::intelligence::testing::{Harness, StandIn, until};
 
 const SCANNER: &str = r#"{"noise":true,"riot":false,"classification":"malicious"}"#;
@@ -54,6 +55,43 @@ async fn each_source_is_asked_in_its_own_way_and_their_words_are_weighed_togethe
         .map(|word| (word.source.as_str(), word.score));
     let words: Vec<_> = words.collect();
     assert_eq!(words, [("greynoise", 90), ("first", 80), ("second", 0)]);
+}
+
+const GOOD_SCANNER: &str = r#"{"noise":true,"riot":false,"classification":"benign"}"#;
+
+#[tokio::test]
+async fn whom_a_source_vouches_for_passes_whatever_others_say_and_a_ban_still_counts() {
+    let greynoise = StandIn::start(200, GOOD_SCANNER).await;
+    let first = StandIn::start(200, r#"{"score":100}"#).await;
+    let second = StandIn::start(200, r#"{"score":100}"#).await;
+    let harness = start(&greynoise, &first, &second).await;
+    let verdict = harness.verdict("198.18.0.1").await;
+    assert_eq!((verdict.action, verdict.score), (Action::Allow, 20));
+    assert_eq!(verdict.reason, "clean");
+    let ban = NewDecision {
+        cidr: "198.18.0.1".parse().unwrap(),
+        kind: DecisionKind::Ban,
+        reason: "seen here".to_owned(),
+        author: "test".to_owned(),
+        ttl: None,
+        force: false,
+    };
+    harness.intelligence.add_decision(ban).await.unwrap();
+    assert_eq!(harness.verdict("198.18.0.1").await.action, Action::Deny);
+}
+
+#[tokio::test]
+async fn what_a_source_saw_long_ago_weighs_less_and_less_though_the_answer_is_kept() {
+    let seen =
+        r#"{"noise":true,"riot":false,"classification":"malicious","last_seen":"2026-11-17"}"#;
+    let greynoise = StandIn::start(200, seen).await;
+    let silent = StandIn::start(200, r#"{"score":0}"#).await;
+    let harness = start(&greynoise, &silent, &silent).await;
+    // 0.75 * 90 is 67.5; of that a day and a half leaves 97 %, and twenty hours more 95 %.
+    assert_eq!(harness.verdict("198.18.0.1").await.score, 65);
+    harness.clock.advance(20 * 3600);
+    assert_eq!(harness.verdict("198.18.0.1").await.score, 64);
+    assert_eq!(greynoise.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
+use reputation::score::Stance;
+
 use super::*;
 use crate::store::suite::{self, CREATED, Factory, key, verdict};
 
@@ -39,6 +41,7 @@ async fn verdicts_reach_the_file_within_seconds_without_being_asked() {
     };
     let verdict = StoredVerdict {
         score: 1,
+        stance: Stance::Rated,
         categories: Vec::new(),
         observed: None,
         fetched: CREATED,

@@ -2,6 +2,7 @@
 //! no sidecar can have written is nothing.
 
 use reputation::mode::ModeOverride;
+use reputation::score::Stance;
 use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
 
 use crate::store::StoredVerdict;
@@ -20,6 +21,8 @@ const LONGEST_ROUTE: usize = 256;
 
 /// Categories that are one bit each; others are appended as text.
 const CATEGORIES: [&str; 2] = ["tor", "whitelisted"];
+/// The bit of a word that vouches, beside those of the categories.
+const TRUSTED: u8 = 1 << CATEGORIES.len();
 /// Score, time of the answer, its life, the age of the last report, categories.
 const FIXED: usize = 12;
 /// How far another machine's clock may be ahead, in seconds.
@@ -40,7 +43,11 @@ pub fn write_verdict(verdict: &StoredVerdict) -> Vec<u8> {
     bytes.extend(age.to_be_bytes().iter().skip(1));
     let has = |name: &str| verdict.categories.iter().any(|category| category == name);
     let bits = CATEGORIES.iter().rev();
-    bytes.push(bits.fold(0, |bits, name| bits << 1 | u8::from(has(name))));
+    let bits = bits.fold(0, |bits, name| bits << 1 | u8::from(has(name)));
+    bytes.push(match verdict.stance {
+        Stance::Rated => bits,
+        Stance::Trusted => bits | TRUSTED,
+    });
     for other in &verdict.categories {
         let known = CATEGORIES.contains(&other.as_str());
         if !known && is_category(other) && bytes.len() + 1 + other.len() <= LONGEST_VERDICT {
@@ -61,7 +68,7 @@ pub fn read_verdict(bytes: &[u8], now: UnixSeconds) -> Option<StoredVerdict> {
     let fetched = UnixSeconds(u32::from_be_bytes([f0, f1, f2, f3]));
     let life = u32::from_be_bytes([0, l0, l1, l2]);
     let age = u32::from_be_bytes([0, a0, a1, a2]);
-    let known = u32::from(bits) < 1 << CATEGORIES.len();
+    let known = bits < TRUSTED << 1;
     if score > 100 || fetched > now.plus(SKEW) || life > LONGEST_LIFE || !known {
         return None;
     }
@@ -77,6 +84,10 @@ pub fn read_verdict(bytes: &[u8], now: UnixSeconds) -> Option<StoredVerdict> {
     };
     Some(StoredVerdict {
         score,
+        stance: match bits & TRUSTED {
+            0 => Stance::Rated,
+            _ => Stance::Trusted,
+        },
         categories,
         observed,
         fetched,
@@ -151,6 +162,7 @@ mod tests {
     fn verdict() -> StoredVerdict {
         StoredVerdict {
             score: 93,
+            stance: Stance::Rated,
             categories: vec!["tor".to_owned()],
             observed: Some(UnixSeconds(NOW.0 - 600)),
             fetched: NOW,
@@ -163,6 +175,18 @@ mod tests {
         let written = write_verdict(&verdict());
         assert_eq!(written.len(), FIXED);
         assert_eq!(read_verdict(&written, NOW), Some(verdict()));
+    }
+
+    #[test]
+    fn that_a_source_vouches_takes_no_octet_more() {
+        let given = StoredVerdict {
+            score: 0,
+            stance: Stance::Trusted,
+            ..verdict()
+        };
+        let written = write_verdict(&given);
+        assert_eq!(written.len(), FIXED);
+        assert_eq!(read_verdict(&written, NOW), Some(given));
     }
 
     #[test]
