@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod duration;
 pub mod http;
 pub mod intelligence;
+pub mod proxies;
 pub mod reload;
 pub mod secrets;
 pub mod snapshot;

@@ -13,6 +13,7 @@ use sidecar::clock::{Clock, SystemClock};
 use sidecar::config::{Config, ConfigError};
 use sidecar::http::HttpClient;
 use sidecar::intelligence::{Intelligence, Parts, StartError};
+use sidecar::proxies::Proxies;
 use sidecar::reload::{Followers, Watch};
 use sidecar::secrets::Vault;
 use sidecar::store::{self, StoreError};
@@ -92,12 +93,17 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let token = AdminToken::prepare(&config, &secrets)?;
     let listeners = Listeners::bind(&config.listen).await?;
     listeners.log();
+    let http = HttpClient::new();
+    let proxies = Proxies::new(&config.envoy, http.clone(), Arc::clone(&clock));
+    let proxies = Arc::new(proxies);
+    let (keeping, ended) = (Arc::clone(&proxies), shutdown.clone());
+    tokio::spawn(async move { ended.run_until_cancelled(keeping.keep()).await });
     let starting = Intelligence::start(Parts {
         config,
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
-        http: HttpClient::new(),
+        http,
         vault,
         shutdown: shutdown.clone(),
     });
@@ -107,6 +113,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
         let intelligence = starting.await?;
         let followers = Followers {
             intelligence: Arc::clone(&intelligence),
+            proxies,
             level,
         };
         let watching = Arc::clone(&watch);

@@ -7,6 +7,7 @@
 
 pub mod budget;
 pub mod crowdsec;
+pub mod envoy;
 mod fault;
 pub mod feed;
 pub mod guard;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use budget::Budget;
 pub use crowdsec::CrowdSec;
+pub use envoy::Envoy;
 pub use fault::{Fault, Faults, Place};
 pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
 pub use guard::Guard;
@@ -48,6 +50,7 @@ pub struct Config {
     pub policy: Policy,
     pub guard: Guard,
     pub budget: Budget,
+    pub envoy: Envoy,
     pub feeds: Vec<Feed>,
     pub crowdsec: Vec<CrowdSec>,
     pub providers: Vec<Provider>,
@@ -134,6 +137,7 @@ impl Config {
             policy: policy(root.table("policy")),
             guard: Guard::validate(root.table("guard")),
             budget: Budget::validate(root.table("budget")),
+            envoy: Envoy::validate(root.table("envoy")),
             feeds,
             crowdsec,
             providers: provider::validate_all(root.tables("provider")),

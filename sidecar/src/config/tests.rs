@@ -176,6 +176,14 @@ fn every_fault_of_a_value_says_where_it_is_and_what_to_write() {
             "`guard.permit_special` at line 2: must be true or false",
         ),
         (
+            "[envoy]\nstats = [\"127.0.0.1:10002\"]",
+            "`envoy.stats` at line 2: \"127.0.0.1:10002\" must begin with https:// or http:// and name a host",
+        ),
+        (
+            "[envoy]\nevery = \"10ms\"",
+            "`envoy.every` at line 2: \"10ms\" must be from 1s to 5m",
+        ),
+        (
             "guard = 1",
             "`guard` at line 1: is a section: write [guard]",
         ),

@@ -12,6 +12,7 @@ pub fn sections(before: &Config, now: &Config) -> Vec<&'static str> {
         ("policy", before.policy != now.policy),
         ("guard", before.guard != now.guard),
         ("budget", before.budget != now.budget),
+        ("envoy", before.envoy != now.envoy),
         ("feed", before.feeds != now.feeds),
         ("provider", before.providers != now.providers),
         ("secret", before.secrets != now.secrets),
@@ -100,6 +101,7 @@ mod tests {
             ("[policy]\nsuspicious = 40", "policy"),
             ("[guard]\nmax_growth = 5", "guard"),
             ("[budget]\nreserve_percent = 5", "budget"),
+            ("[envoy]\nevery = \"5s\"", "envoy"),
             (
                 "[[feed]]\nname = \"a\"\npath = \"/a\"\nformat = \"plain\"\nblock = true",
                 "feed",

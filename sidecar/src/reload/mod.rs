@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::intelligence::Intelligence;
+use crate::proxies::Proxies;
 use crate::telemetry::log::Level;
 use crate::telemetry::{Metrics, chain};
 use contents::{Contents, Found};
@@ -53,6 +54,7 @@ pub struct Watch {
 /// Who follows a changed configuration.
 pub struct Followers {
     pub intelligence: Arc<Intelligence>,
+    pub proxies: Arc<Proxies>,
     pub level: Level,
 }
 
@@ -143,6 +145,9 @@ impl Watch {
         let sections = difference::sections(before, &config);
         let waiting = difference::waiting(&self.started, &config);
         followers.level.set(&config.log);
+        if before.envoy != config.envoy {
+            followers.proxies.follow(&config.envoy);
+        }
         followers.intelligence.take_over(&config).await;
         let old = self.status();
         if !sections.is_empty() {

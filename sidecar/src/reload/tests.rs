@@ -27,8 +27,11 @@ impl Watched {
         let watch = Arc::new(Watch::new(&path, config, &clock, &harness.metrics));
         let levels = Arc::new(Mutex::new(Vec::new()));
         let setting = Arc::clone(&levels);
+        let http = crate::http::HttpClient::new();
+        let proxies = Proxies::new(&watch.config().envoy, http, clock);
         let followers = Followers {
             intelligence: Arc::clone(&harness.intelligence),
+            proxies: Arc::new(proxies),
             level: Level::new(move |level| setting.lock().unwrap().push(level)),
         };
         let mut running = tokio::task::JoinSet::new();

@@ -5,8 +5,8 @@
 //! is sent from this machine, and behind trusted hops from elsewhere.
 
 use super::fetch::{Answer, FetchError, Url};
-use super::stats::Stats;
 use crate::doctor::{Check, Finding};
+use crate::proxies::Stats;
 use crate::snapshot::canary;
 
 pub struct CanaryFacts<'a> {

@@ -9,7 +9,6 @@ mod fetch;
 mod page;
 mod proxy;
 mod settings;
-mod stats;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -24,13 +23,13 @@ use super::session::Session;
 use super::{CliError, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::doctor::{Check, Examination, Finding, State};
+use crate::proxies::Stats;
 use crate::telemetry::chain;
 use canary::{CanaryFacts, Verdicts};
 use dump::Dump;
 use fetch::{Answer, FetchError};
 use page::Paint;
 use proxy::ProxyFacts;
-use stats::Stats;
 
 pub use fetch::Url;
 

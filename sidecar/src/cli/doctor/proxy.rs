@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reputation::manifest::SnapshotVersion;
 
-use super::stats::Stats;
 use crate::doctor::{Check, Finding, SNAPSHOT_OLD, count};
+use crate::proxies::Stats;
 
 /// One proxy.
 pub struct ProxyFacts<'a> {

@@ -22,7 +22,15 @@ const NOT_THE_EDGE: [&str; 3] = ["admin", "stats", "reputation_api"];
 
 impl Stats {
     pub fn parse(text: &str) -> Self {
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        Self::chosen(text, |_| true)
+    }
+
+    /// Only what stands under names that `wanted` wants.
+    pub fn chosen(text: &str, wanted: impl Fn(&str) -> bool) -> Self {
+        let name = |line: &str| line.split(['{', ' ']).next().is_some_and(&wanted);
+        let samples = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && name(line));
         Self(samples.filter_map(Sample::parse).collect())
     }
 
