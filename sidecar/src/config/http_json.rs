@@ -35,6 +35,8 @@ pub struct HttpJson {
     pub messages: Vec<(String, Meaning)>,
     pub statuses: BTreeMap<u16, Meaning>,
     pub limits: LimitHeaders,
+    /// For what time these count, if they are not to tell it themselves.
+    pub limit_window: Option<Duration>,
     /// How long nobody is asked after "too many", if no header says it.
     pub quota_pause: Option<Duration>,
 }
@@ -84,6 +86,7 @@ pub enum Meaning {
     Unavailable,
 }
 
+/// Where a source says how many calls it permits, how many are left, and when they begin anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LimitHeaders {
     pub limit: Option<HeaderName>,
@@ -155,6 +158,8 @@ const MEANINGS: [(&str, Meaning); 6] = [
     ("unavailable", Meaning::Unavailable),
 ];
 const LARGEST: usize = 16 * 1024 * 1024;
+const LIMIT_WINDOW: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(31 * 24 * 3600);
 const PAUSE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(25 * 3600);
 
@@ -180,6 +185,7 @@ pub(super) fn validate(section: &mut Section<'_>) -> Option<HttpJson> {
         remaining: section.get("remaining_header", header_name),
         reset: section.get("reset_header", header_name),
     };
+    let limit_window = section.get("limit_window", value::duration(LIMIT_WINDOW));
     let quota_pause = section.get("quota_pause", value::duration(PAUSE));
     let json = HttpJson {
         url: url?,
@@ -197,6 +203,7 @@ pub(super) fn validate(section: &mut Section<'_>) -> Option<HttpJson> {
         messages,
         statuses,
         limits,
+        limit_window,
         quota_pause,
     };
     let sent_to = json.url.about(ClientAddress::V4(0)).ok()?;

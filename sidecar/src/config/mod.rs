@@ -30,7 +30,7 @@ pub use envoy::Envoy;
 pub use fault::{Fault, Faults, Place};
 pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
 pub use guard::Guard;
-pub use http_json::{HeaderText, HttpJson, Meaning, Pointer, Scale};
+pub use http_json::{HeaderText, HttpJson, LimitHeaders, Meaning, Pointer, Scale};
 pub use listen::{Listen, ListenAddress};
 pub use provider::{GreyNoiseApi, Provider, ProviderKind, ProviderName};
 use reputation::Policy;

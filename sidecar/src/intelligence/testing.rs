@@ -80,10 +80,14 @@ impl Harness {
 
     /// Starts on Redis, where others may be.
     pub async fn start_beside(redis: &Server) -> Self {
-        let (directory, clock) = (Self::prepare(&[]), Arc::new(ManualClock::at(START)));
+        Self::start_beside_with(redis, &[], "").await
+    }
+
+    pub async fn start_beside_with(redis: &Server, files: &[(&str, &str)], toml: &str) -> Self {
+        let (directory, clock) = (Self::prepare(files), Arc::new(ManualClock::at(START)));
         let shown = Arc::clone(&clock) as Arc<dyn Clock>;
         let store = Arc::new(open_at(&redis.config(), directory.path(), shown).await);
-        Self::start_on(store, directory, clock, "").await
+        Self::start_on(store, directory, clock, toml).await
     }
 
     async fn start_on(

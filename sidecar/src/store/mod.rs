@@ -71,8 +71,9 @@ pub trait Store: Send + Sync {
     /// How many calls to `provider` were booked on `day`.
     async fn quota(&self, provider: &str, day: Day) -> Result<u32, StoreError>;
 
-    /// Books one call before it goes out; returns the new count. Books of days before `day` are dropped.
-    async fn add_quota(&self, provider: &str, day: Day) -> Result<u32, StoreError>;
+    /// Books one call before it goes out, if fewer than `below` were booked on `day`: looked at and booked
+    /// in one step, whoever else books at that moment. Books of days before `day` are dropped.
+    async fn book_call(&self, provider: &str, day: Day, below: u32) -> Result<Booking, StoreError>;
 
     /// The provider itself says that at least `used` calls were made on `day` (somebody else may share
     /// the key); returns the count now in force.
@@ -133,6 +134,15 @@ pub async fn open(
     let ended = shutdown.clone();
     tokio::spawn(async move { ended.run_until_cancelled(watching).await });
     Ok(store)
+}
+
+/// What came of booking a call, and the count that is in force now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Booking {
+    /// The call may go out; it is counted.
+    Made(u32),
+    /// It may not, and is not counted: so many were booked before.
+    Full(u32),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -205,6 +215,14 @@ pub enum StoreError {
         #[source]
         source: BoxedError,
     },
+}
+
+impl Booking {
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Made(count) | Self::Full(count) => count,
+        }
+    }
 }
 
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;

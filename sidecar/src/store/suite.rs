@@ -8,7 +8,7 @@ use reputation::mode::{Mode, ModeOverride};
 use reputation::score::Stance;
 use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
 
-use super::{DecisionChange, Store, StoredVerdict, VerdictKey};
+use super::{Booking, DecisionChange, Store, StoredVerdict, VerdictKey};
 use crate::clock::Day;
 
 /// Opens the same store again and again: the first time it is new and its epoch is [`CREATED`], later
@@ -21,13 +21,14 @@ pub trait Factory {
 pub const CREATED: UnixSeconds = UnixSeconds(1_800_000_000);
 
 /// How many factories the suite makes.
-pub const PARTS: usize = 6;
+pub const PARTS: usize = 7;
 
 /// Runs the whole suite; each part on a factory of its own.
 pub async fn run<F: Factory>(new_factory: impl Fn() -> F) {
     decisions_survive_and_change_in_one_step(&new_factory()).await;
     modes_are_replaced_as_a_whole(&new_factory()).await;
     quota_is_counted_per_provider_and_day(&new_factory()).await;
+    calls_that_race_are_booked_up_to_the_limit_and_no_further(&new_factory()).await;
     versions_rise_across_restarts_and_begin_anew_with_an_epoch(&new_factory()).await;
     verdicts_are_found_again_in_the_order_asked(&new_factory()).await;
     a_store_that_works_says_so(&new_factory()).await;
@@ -70,17 +71,61 @@ async fn modes_are_replaced_as_a_whole(factory: &impl Factory) {
 
 async fn quota_is_counted_per_provider_and_day(factory: &impl Factory) {
     let store = factory.open().await;
-    assert_eq!(store.add_quota("one", Day(5)).await.unwrap(), 1);
-    assert_eq!(store.add_quota("one", Day(5)).await.unwrap(), 2);
-    assert_eq!(store.add_quota("two", Day(5)).await.unwrap(), 1);
+    assert_eq!(
+        store.book_call("one", Day(5), u32::MAX).await.unwrap(),
+        Booking::Made(1)
+    );
+    assert_eq!(
+        store.book_call("one", Day(5), u32::MAX).await.unwrap(),
+        Booking::Made(2)
+    );
+    assert_eq!(
+        store.book_call("two", Day(5), u32::MAX).await.unwrap(),
+        Booking::Made(1)
+    );
     assert_eq!(store.raise_quota("one", Day(5), 40).await.unwrap(), 40);
     assert_eq!(store.raise_quota("one", Day(5), 3).await.unwrap(), 40);
     drop(store);
     let store = factory.open().await;
     assert_eq!(store.quota("one", Day(5)).await.unwrap(), 40);
     assert_eq!(store.quota("one", Day(6)).await.unwrap(), 0);
-    assert_eq!(store.add_quota("one", Day(6)).await.unwrap(), 1);
+    assert_eq!(
+        store.book_call("one", Day(6), u32::MAX).await.unwrap(),
+        Booking::Made(1)
+    );
     assert_eq!(store.quota("three", Day(5)).await.unwrap(), 0);
+}
+
+async fn calls_that_race_are_booked_up_to_the_limit_and_no_further(factory: &impl Factory) {
+    let store = factory.open().await;
+    let mut racing = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let store = Arc::clone(&store);
+        racing.spawn(async move { store.book_call("one", Day(5), 10).await.unwrap() });
+    }
+    let mut booked = racing.join_all().await;
+    booked.sort_unstable_by_key(|booking| (matches!(booking, Booking::Full(_)), booking.count()));
+    let made: Vec<_> = (1..=10).map(Booking::Made).collect();
+    assert_eq!(booked.get(..10), Some(&made[..]));
+    assert!(
+        booked.iter().skip(10).all(|it| *it == Booking::Full(10)),
+        "{booked:?}"
+    );
+    drop(store);
+    let store = factory.open().await;
+    assert_eq!(store.quota("one", Day(5)).await.unwrap(), 10);
+    assert_eq!(
+        store.book_call("one", Day(5), 0).await.unwrap(),
+        Booking::Full(10)
+    );
+    assert_eq!(
+        store.book_call("one", Day(5), 11).await.unwrap(),
+        Booking::Made(11)
+    );
+    assert_eq!(
+        store.book_call("one", Day(6), 0).await.unwrap(),
+        Booking::Full(0)
+    );
 }
 
 async fn versions_rise_across_restarts_and_begin_anew_with_an_epoch(factory: &impl Factory) {

@@ -4,16 +4,17 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hyper::{HeaderMap, StatusCode, Uri};
+use hyper::header::HeaderName;
+use hyper::{StatusCode, Uri};
 use reputation::score::Stance;
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
 use super::exchange::{exchange, json, with_key};
-use super::{Keys, Limits, Outcome, Provider, Reply, Word, moment};
-use crate::config::SecretName;
+use super::limits::Limits;
+use super::{Keys, Outcome, Provider, Reply, Word, moment};
+use crate::config::{LimitHeaders, SecretName};
 use crate::http::{Answer, Get, HttpClient};
-use crate::intelligence::retry_after::retry_after;
 use crate::strangers::plain;
 
 /// An answer has about 500 bytes; without `verbose` it never has more than a few thousand.
@@ -44,7 +45,7 @@ impl Provider for AbuseIpdb {
     async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply {
         let read = |answer: &Answer| Reply {
             outcome: read(answer),
-            limits: limits(&answer.headers, now),
+            limits: Limits::read(&answer.headers, &limit_headers(), None, now),
         };
         exchange(&self.http, self.question(address, keys), read).await
     }
@@ -112,21 +113,20 @@ fn names_parameter(body: Option<&Value>) -> bool {
     body.is_some_and(|body| body.pointer("/errors/0/source/parameter").is_some())
 }
 
-fn limits(headers: &HeaderMap, now: UnixSeconds) -> Limits {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    let small = |name: &str| number(name).and_then(|number| u32::try_from(number).ok());
-    Limits {
-        limit: small("x-ratelimit-limit"),
-        remaining: small("x-ratelimit-remaining"),
-        reset: number("x-ratelimit-reset").map(UnixSeconds::from_secs),
-        retry_after: retry_after(headers, now),
+/// They count the day's calls.
+fn limit_headers() -> LimitHeaders {
+    let name = |name| Some(HeaderName::from_static(name));
+    LimitHeaders {
+        limit: name("x-ratelimit-limit"),
+        remaining: name("x-ratelimit-remaining"),
+        reset: name("x-ratelimit-reset"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
     use hyper::body::Bytes;
-    use hyper::header::HeaderValue;
 
     use super::*;
 
@@ -238,18 +238,5 @@ mod tests {
         let once = r#"{"errors":[{"detail":"You can only report the same IP address once in 15 minutes.",
             "status":429,"source":{"parameter":"ip"}}]}"#;
         assert!(matches!(answer(429, once), Outcome::BadQuestion(_)));
-    }
-
-    #[test]
-    fn the_limits_are_read_from_the_headers() {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-ratelimit-limit", HeaderValue::from_static("1000"));
-        headers.insert("x-ratelimit-remaining", HeaderValue::from_static("0"));
-        headers.insert("x-ratelimit-reset", HeaderValue::from_static("1795305600"));
-        headers.insert("retry-after", HeaderValue::from_static("29241"));
-        let limits = limits(&headers, UnixSeconds(0));
-        assert_eq!((limits.limit, limits.remaining), (Some(1000), Some(0)));
-        assert_eq!(limits.reset, Some(UnixSeconds(1_795_305_600)));
-        assert_eq!(limits.retry_after, Some(Duration::from_secs(29_241)));
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use reputation::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Outcome};
+use super::Outcome;
+use super::limits::{LONGEST_ABSENCE, Limits, whole_seconds};
 use crate::clock::Day;
 use crate::intelligence::chance::spread_seconds;
 
@@ -21,8 +22,6 @@ const PROBE_LOST: u32 = 120;
 const LONGEST_OBEYED: u32 = 3600;
 /// How long a refused key stays refused if it does not change, in seconds.
 const KEY_PAUSE: u32 = 3600;
-/// The longest that a provider can ask us to stay away, in seconds: a day and an hour.
-const LONGEST_ABSENCE: u32 = 25 * 3600;
 
 /// Why a provider is not asked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +29,7 @@ const LONGEST_ABSENCE: u32 = 25 * 3600;
 pub enum Closed {
     /// It failed several times in a row.
     Failing,
-    /// The day's calls are used up.
+    /// The calls of the day are used up, or those of a shorter time.
     Quota,
     /// Its key is missing or was refused.
     Key,
@@ -108,11 +107,11 @@ impl Availability {
             Outcome::Said(_) | Outcome::BadQuestion(_) => {
                 *self = Self::default();
                 if limits.remaining == Some(0) {
-                    self.close(Closed::Quota, reset(limits, now, today));
+                    self.close(Closed::Quota, limits.over(now, today));
                 }
             }
             Outcome::KeyRefused(_) => self.close(Closed::Key, now.plus(spread_seconds(KEY_PAUSE))),
-            Outcome::QuotaUsed(_) => self.close(Closed::Quota, reset(limits, now, today)),
+            Outcome::QuotaUsed(_) => self.close(Closed::Quota, limits.over(now, today)),
             Outcome::TimedOut(_) | Outcome::Unavailable(_) | Outcome::Malformed(_) => {
                 self.fail(limits.retry_after, now);
             }
@@ -131,19 +130,6 @@ impl Availability {
             self.close(Closed::Failing, now.plus(pause));
         }
     }
-}
-
-/// When a provider whose quota is used up can be asked again.
-fn reset(limits: Limits, now: UnixSeconds, today: Day) -> UnixSeconds {
-    let latest = now.plus(LONGEST_ABSENCE);
-    let said = limits.reset.filter(|reset| *reset > now);
-    let after = |pause: Duration| now.plus(whole_seconds(pause));
-    let said = said.or_else(|| limits.retry_after.map(after));
-    said.unwrap_or_else(|| today.end()).min(latest)
-}
-
-fn whole_seconds(pause: Duration) -> u32 {
-    u32::try_from(pause.as_secs()).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]

@@ -13,13 +13,14 @@ use reputation::{ClientAddress, special};
 use super::acquaintances::Candidate;
 use super::availability::Closed;
 use super::ledger::{Outlook, Skipped};
+use super::limits::Limits;
 use super::state::State;
 use super::status::ProviderStatus;
-use super::{Keys, Limits, Outcome, Provider, Reply, Word, rotation};
+use super::{Keys, Outcome, Provider, Reply, Word, rotation};
 use crate::clock::{Clock, Day};
 use crate::config::{self, ProviderName, SecretName};
 use crate::secrets::{SecretError, Secrets};
-use crate::store::{KEPT_PAST_EXPIRY, Store, StoreError, StoredVerdict};
+use crate::store::{Booking, KEPT_PAST_EXPIRY, Store, StoreError, StoredVerdict};
 use crate::telemetry::{Metrics, chain};
 
 /// How long after a missing key it is looked for again, in seconds.
@@ -198,11 +199,11 @@ impl Gate {
     async fn ask_with_others(&self, address: ClientAddress, refused: &Keys) -> Option<Reply> {
         let others = rotation::others(refused, &self.needs.secrets).await?;
         let today = self.needs.clock.today();
-        let booked = self.needs.store.add_quota(self.name(), today).await;
-        self.show_quota(today, booked.as_ref().ok().copied());
+        let quota = self.state().ledger.budget.limit();
+        let booked = self.book_below(quota, today).await;
         booked
             .ok()
-            .filter(|used| *used <= self.config.daily_quota)?;
+            .filter(|booking| matches!(booking, Booking::Made(_)))?;
         let now = self.needs.clock.now();
         let mut reply = self.provider.check(address, &others, now).await;
         reply.outcome = reply.outcome.without(&others);
@@ -278,40 +279,42 @@ impl Gate {
         }
     }
 
-    /// Books one call for today. Without a book nobody is asked: a quota that is not counted is lost.
+    /// Books one call for today. Without a book nobody is asked: a quota that is not counted is lost. The
+    /// book is everybody's: others may have taken meanwhile what was left when this call was admitted.
     async fn book(&self, candidate: &Candidate) -> Result<(), Skipped> {
         let today = self.needs.clock.today();
-        let booked = self.needs.store.add_quota(self.name(), today).await;
-        self.show_quota(today, booked.as_ref().ok().copied());
-        self.state().ledger.budget.settle();
+        let ceiling = self.outlook(&self.state()).ceiling(candidate);
+        let booked = self.book_below(ceiling, today).await;
+        let mut state = self.state();
+        state.ledger.budget.settle();
+        let quota = state.ledger.budget.limit();
         match booked {
-            Ok(used) => self.check_book(candidate, used, today),
-            Err(error) => Err(self.note_unbooked(&error)),
+            Ok(Booking::Made(used)) => {
+                if used == quota {
+                    tracing::warn!(provider = %self.config.name, "this is the last of the day's calls");
+                }
+                Ok(())
+            }
+            Ok(Booking::Full(used)) => {
+                state.availability.give_back();
+                Err(if used < quota {
+                    Skipped::Pace
+                } else {
+                    Skipped::Closed(Closed::Quota)
+                })
+            }
+            Err(error) => Err(self.note_unbooked(&mut state, &error)),
         }
     }
 
-    /// The book is everybody's: others may have taken what was left when this call was admitted. What
-    /// is released by now may be exceeded by that, what is kept for the suspicious may not.
-    fn check_book(&self, candidate: &Candidate, used: u32, today: Day) -> Result<(), Skipped> {
-        let mut state = self.state();
-        let quota = self.config.daily_quota;
-        if used > quota {
-            state.availability.close(Closed::Quota, today.end());
-            return Err(Skipped::Closed(Closed::Quota));
-        }
-        if !candidate.suspicious && used > self.outlook(&state).open {
-            state.availability.give_back();
-            return Err(Skipped::Pace);
-        }
-        if used == quota {
-            tracing::warn!(provider = %self.config.name, "this is the last of the day's calls");
-        }
-        Ok(())
+    async fn book_below(&self, below: u32, today: Day) -> Result<Booking, StoreError> {
+        let booked = self.needs.store.book_call(self.name(), today, below).await;
+        self.show_quota(today, booked.as_ref().ok().map(|booking| booking.count()));
+        booked
     }
 
-    fn note_unbooked(&self, error: &StoreError) -> Skipped {
+    fn note_unbooked(&self, state: &mut State, error: &StoreError) -> Skipped {
         let (now, why) = (self.needs.clock.now(), chain(error));
-        let mut state = self.state();
         state
             .availability
             .close(Closed::Store, now.plus(STORE_PAUSE));
@@ -326,7 +329,7 @@ impl Gate {
         let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
         self.count(outcome, took);
         self.state().learn(self.name(), outcome, limits, now, today);
-        let used = match limits.remaining {
+        let used = match limits.left_today() {
             Some(remaining) => self.raise_book(today, remaining).await,
             None => None,
         };

@@ -10,10 +10,10 @@ use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
 use super::exchange::{exchange, json, with_key};
-use super::{Keys, Limits, Outcome, Provider, Reply, Word, moment};
-use crate::config::{GreyNoiseApi, SecretName};
+use super::limits::Limits;
+use super::{Keys, Outcome, Provider, Reply, Word, moment};
+use crate::config::{GreyNoiseApi, LimitHeaders, SecretName};
 use crate::http::{Answer, Get, HttpClient};
-use crate::intelligence::retry_after::retry_after;
 use crate::strangers::plain;
 
 /// An answer with all its tags has a few thousand bytes.
@@ -61,10 +61,7 @@ impl Provider for GreyNoise {
     async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply {
         let read = |answer: &Answer| Reply {
             outcome: read(self.api, answer),
-            limits: Limits {
-                retry_after: retry_after(&answer.headers, now),
-                ..Limits::default()
-            },
+            limits: Limits::read(&answer.headers, &LimitHeaders::default(), None, now),
         };
         exchange(&self.http, self.question(address, keys), read).await
     }

@@ -4,17 +4,16 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hyper::header::HeaderName;
-use hyper::{HeaderMap, StatusCode};
+use hyper::StatusCode;
 use reputation::score::Stance;
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
 use super::exchange::{exchange, json};
-use super::{Keys, Limits, Outcome, Provider, Reply, Word, moment};
+use super::limits::Limits;
+use super::{Keys, Outcome, Provider, Reply, Word, moment};
 use crate::config::{HeaderText, HttpJson, Meaning, Pointer, Scale};
 use crate::http::{Answer, Get, HttpClient};
-use crate::intelligence::retry_after::retry_after;
 use crate::strangers::plain;
 
 /// How much of an error's text is kept.
@@ -22,8 +21,6 @@ const DETAIL: usize = 200;
 /// So many categories are kept, of so many characters each.
 const CATEGORIES: usize = 8;
 const CATEGORY: usize = 32;
-/// A reset beyond this is a time, before it a number of seconds: about the year 2001.
-const FIRST_MOMENT: u64 = 1_000_000_000;
 
 pub struct Described {
     pub shape: HttpJson,
@@ -62,7 +59,7 @@ impl Provider for Described {
 impl HttpJson {
     fn reply(&self, answer: &Answer, now: UnixSeconds) -> Reply {
         let outcome = self.read(answer);
-        let mut limits = self.limits(&answer.headers, now);
+        let mut limits = Limits::read(&answer.headers, &self.limits, self.limit_window, now);
         if matches!(outcome, Outcome::QuotaUsed(_)) && limits.reset.is_none() {
             limits.retry_after = limits.retry_after.or(self.quota_pause);
         }
@@ -151,24 +148,6 @@ impl HttpJson {
             categories,
             observed: self.observed.as_ref().and_then(at).and_then(moment),
         })
-    }
-
-    fn limits(&self, headers: &HeaderMap, now: UnixSeconds) -> Limits {
-        let number = |name: &Option<HeaderName>| {
-            let text = headers.get(name.as_ref()?)?.to_str().ok()?;
-            text.trim().parse::<u64>().ok()
-        };
-        let small = |name| number(name).and_then(|number| u32::try_from(number).ok());
-        let reset = number(&self.limits.reset).map(|reset| match reset {
-            FIRST_MOMENT.. => UnixSeconds::from_secs(reset),
-            seconds => UnixSeconds::from_secs(u64::from(now.0).saturating_add(seconds)),
-        });
-        Limits {
-            limit: small(&self.limits.limit),
-            remaining: small(&self.limits.remaining),
-            reset,
-            retry_after: retry_after(headers, now),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The recipes of `docs/providers.md`, each with the answers that its source documents.
 
+use hyper::HeaderMap;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 
@@ -278,19 +279,15 @@ fn limits_are_read_from_the_headers_that_are_named() {
     let shape = shape_of(
         "[[provider]]\nkind = \"http-json\"\nname = \"x\"\nurl = \"https://example.com/{ip}\"\n\
          score = \"/score\"\nlimit_header = \"x-limit\"\nremaining_header = \"X-Left\"\n\
-         reset_header = \"x-reset\"\n",
+         reset_header = \"x-reset\"\nlimit_window = \"1d\"\n",
     );
-    let limits = |reset: &'static str| {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-limit", HeaderValue::from_static("200"));
-        headers.insert("x-left", HeaderValue::from_static("7"));
-        headers.insert("x-reset", HeaderValue::from_static(reset));
-        answer_with(&shape, 429, headers, "").limits
-    };
-    let given = limits("60");
-    assert_eq!((given.limit, given.remaining), (Some(200), Some(7)));
-    assert_eq!(given.reset, Some(UnixSeconds(1_795_300_060)));
-    assert_eq!(limits("1795305600").reset, Some(UnixSeconds(1_795_305_600)));
+    let mut headers = HeaderMap::new();
+    headers.insert("x-limit", HeaderValue::from_static("200"));
+    headers.insert("x-left", HeaderValue::from_static("7"));
+    headers.insert("x-reset", HeaderValue::from_static("60"));
+    let limits = answer_with(&shape, 429, headers, "").limits;
+    assert_eq!((limits.of_day(), limits.left_today()), (Some(200), Some(7)));
+    assert_eq!(limits.reset, Some(UnixSeconds(1_795_300_060)));
 }
 
 #[test]

@@ -37,9 +37,21 @@ pub struct Outlook {
     pub reserved: u32,
     /// How often an address must have been seen, if nothing speaks against it.
     pub sightings_needed: u8,
-    /// What anybody may have used at the end of the day.
-    pub open: u32,
+    /// A call may be booked while fewer than so many are, about anybody and about the suspicious.
+    below: u32,
+    below_with_reserve: u32,
     per_network: u32,
+}
+
+impl Outlook {
+    /// How many calls may be booked at most when one about `candidate` is still to be.
+    pub fn ceiling(&self, candidate: &Candidate) -> u32 {
+        if candidate.suspicious {
+            self.below_with_reserve
+        } else {
+            self.below
+        }
+    }
 }
 
 impl Skipped {
@@ -71,7 +83,8 @@ impl Ledger {
             released,
             reserved: reserved.saturating_sub(released),
             sightings_needed: release.sightings_needed(released, shares.sightings),
-            open: release.open,
+            below: release.by_now,
+            below_with_reserve: release.with_reserve,
             per_network: release.per_network,
         }
     }

@@ -10,6 +10,7 @@ mod gate;
 mod greynoise;
 mod http_json;
 mod ledger;
+mod limits;
 mod networks;
 mod rotation;
 mod sightings;
@@ -19,7 +20,6 @@ mod state;
 mod status;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use hyper::header::HeaderValue;
@@ -32,6 +32,7 @@ use serde_json::Value;
 pub use acquaintances::{Acquaintances, Candidate};
 pub use availability::Closed;
 pub use gate::{Asked, Gate, GateNeeds};
+use limits::Limits;
 pub use status::ProviderStatus;
 
 use crate::config::{self, Config, ProviderKind, SecretName};
@@ -56,8 +57,8 @@ pub struct Keys(Vec<(SecretName, SecretString)>);
 /// What came of one call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
-    pub outcome: Outcome,
-    pub limits: Limits,
+    outcome: Outcome,
+    limits: Limits,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -86,17 +87,6 @@ pub struct Word {
     pub categories: Vec<String>,
     /// When the provider last saw something.
     pub observed: Option<UnixSeconds>,
-}
-
-/// What a provider says about its own budget.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Calls a day.
-    pub limit: Option<u32>,
-    pub remaining: Option<u32>,
-    /// When the next day's calls begin.
-    pub reset: Option<UnixSeconds>,
-    pub retry_after: Option<Duration>,
 }
 
 impl Reply {

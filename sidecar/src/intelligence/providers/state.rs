@@ -5,7 +5,8 @@ use reputation::UnixSeconds;
 
 use super::availability::{Availability, Closed};
 use super::ledger::Ledger;
-use super::{Keys, Limits, Outcome};
+use super::limits::Limits;
+use super::{Keys, Outcome};
 use crate::clock::Day;
 use crate::telemetry::Sparing;
 
@@ -49,7 +50,7 @@ impl State {
     ) {
         let was_closed = self.availability.state().is_some();
         self.availability.learn(outcome, limits, now, today);
-        if let Some(limit) = limits.limit {
+        if let Some(limit) = limits.of_day() {
             self.ledger.budget.note_limit(limit);
         }
         let (why, alarm) = match outcome {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reputation::{Band, ClientAddress};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::intelligence::ProviderStatus;
 use crate::intelligence::providers::{Acquaintances, Asked};
 use crate::intelligence::testing::{Harness, StandIn, until};
+use crate::store::redis::tests::server::Server;
 
 const QUOTA: u32 = 1000;
 const FEED: &str = "[[feed]]\nname = \"soft\"\npath = \"{dir}/soft\"\nformat = \"plain\"\n\
@@ -32,13 +34,17 @@ fn config(stand_in: &StandIn, budget: &str) -> String {
 async fn start(stand_in: &StandIn, budget: &str, listed: &str) -> Harness {
     let files = [("key", "sesame"), ("soft", listed)];
     let harness = Harness::start_with(&files, &config(stand_in, budget)).await;
-    let midnight = harness.clock.today().end();
-    harness.clock.advance(harness.clock.now().until(midnight));
-    harness.published(|now| now.manifest.lookups).await;
+    harness.until_midnight().await;
     harness
 }
 
 impl Harness {
+    async fn until_midnight(&self) {
+        let midnight = self.clock.today().end();
+        self.clock.advance(self.clock.now().until(midnight));
+        self.published(|now| now.manifest.lookups).await;
+    }
+
     async fn stranger(&self, bits: u32) {
         let address = ClientAddress::V4(bits);
         let verdict = self
@@ -183,6 +189,32 @@ async fn a_thousand_that_ask_at_once_do_not_spend_more_than_is_released() {
     }
     assert_eq!(stand_in.seen().len(), 100);
     assert_eq!(harness.status().remaining, 900);
+}
+
+#[tokio::test]
+async fn sidecars_that_share_a_redis_do_not_spend_more_than_is_released_together() {
+    let redis = Server::start("").await;
+    let stand_in = StandIn::start(200, &answer(0)).await;
+    let files = [("key", "sesame"), ("soft", "")];
+    let mut asks = JoinSet::new();
+    let mut fleet = Vec::new();
+    for _ in 0..3 {
+        let config = config(&stand_in, "sightings = 1");
+        let harness = Harness::start_beside_with(&redis, &files, &config).await;
+        harness.until_midnight().await;
+        fleet.push(Arc::new(harness));
+    }
+    // Each has counted nothing yet, so each believes that a hundred are its own.
+    for (member, harness) in (0..).zip(&fleet) {
+        for index in 0..90 {
+            let harness = Arc::clone(harness);
+            asks.spawn(async move { harness.stranger(rotating(1000 * member + index)).await });
+        }
+    }
+    asks.join_all().await;
+    assert_eq!(stand_in.seen().len(), 100);
+    let skipped: u64 = fleet.iter().map(|harness| harness.skipped("pace")).sum();
+    assert_eq!(skipped, 170);
 }
 
 #[tokio::test]

@@ -22,7 +22,8 @@ use reputation::mode::ModeOverride;
 use reputation::{Decision, UnixSeconds};
 
 use super::{
-    DecisionChange, Store, StoreError, StoreHealth, StoreKind, StoredVerdict, VerdictKey, failed,
+    Booking, DecisionChange, Store, StoreError, StoreHealth, StoreKind, StoredVerdict, VerdictKey,
+    failed,
 };
 use crate::clock::Day;
 use crate::telemetry::chain;
@@ -132,14 +133,17 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn add_quota(&self, provider: &str, day: Day) -> Result<u32, StoreError> {
+    async fn book_call(&self, provider: &str, day: Day, below: u32) -> Result<Booking, StoreError> {
         let provider = provider.to_owned();
-        let more = |used: u32| used.saturating_add(1);
+        let one_more = move |used: u32| if used < below { used + 1 } else { used };
         let what = "book a provider's call";
-        self.run(what, move |database| {
-            tables::book(database, &provider, day, more)
+        let counts = self.run(what, move |database| {
+            tables::book(database, &provider, day, one_more)
+        });
+        Ok(match counts.await? {
+            (before, after) if before < after => Booking::Made(after),
+            (_, count) => Booking::Full(count),
         })
-        .await
     }
 
     async fn raise_quota(
@@ -151,10 +155,10 @@ impl Store for EmbeddedStore {
         let provider = provider.to_owned();
         let raise = move |used: u32| used.max(at_least);
         let what = "book a provider's count";
-        self.run(what, move |database| {
+        let counts = self.run(what, move |database| {
             tables::book(database, &provider, day, raise)
-        })
-        .await
+        });
+        counts.await.map(|(_, count)| count)
     }
 
     async fn verdicts(

@@ -139,25 +139,33 @@ pub fn quota(database: &Database, provider: &str, day: Day) -> Result<u32> {
     Ok(used_on(day, table.get(provider)?.map(|row| row.value())))
 }
 
-/// Replaces the count of `day` by what `change` makes of it.
+/// Replaces the count of `day` by what `change` makes of it; returns the one before and the one after.
 pub fn book(
     database: &Database,
     provider: &str,
     day: Day,
     change: impl Fn(u32) -> u32,
-) -> Result<u32> {
+) -> Result<(u32, u32)> {
     let write = database.begin_write()?;
-    let count = {
+    let (before, after) = {
         let mut table = write.open_table(QUOTA)?;
         let row = table.get(provider)?.map(|row| row.value());
-        let count = change(used_on(day, row));
-        let believed = row.filter(|(last, _)| is_believable(day, *last));
-        let last_day = believed.map_or(day.0, |(last, _)| last.max(day.0));
-        table.insert(provider, (last_day, count))?;
-        count
+        let before = used_on(day, row);
+        let after = change(before);
+        if after != before {
+            let believed = row.filter(|(last, _)| is_believable(day, *last));
+            let last_day = believed.map_or(day.0, |(last, _)| last.max(day.0));
+            table.insert(provider, (last_day, after))?;
+        }
+        (before, after)
     };
-    write.commit()?;
-    Ok(count)
+    // What changes nothing need not wait for the disk.
+    if after == before {
+        write.abort()?;
+    } else {
+        write.commit()?;
+    }
+    Ok((before, after))
 }
 
 pub fn verdicts(database: &Database, keys: &[VerdictKey]) -> Result<Vec<Option<StoredVerdict>>> {

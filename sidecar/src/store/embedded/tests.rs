@@ -93,7 +93,10 @@ async fn a_clock_that_was_years_ahead_does_not_use_up_the_days_after() {
     let (today, wrong) = (Day(20_000), Day(24_000));
     store.raise_quota("p", wrong, 900).await.unwrap();
     assert_eq!(store.quota("p", today).await.unwrap(), 0);
-    assert_eq!(store.add_quota("p", today).await.unwrap(), 1);
+    assert_eq!(
+        store.book_call("p", today, u32::MAX).await.unwrap(),
+        Booking::Made(1)
+    );
     assert_eq!(store.quota("p", Day(today.0 + 1)).await.unwrap(), 0);
     let yesterday = Day(today.0 - 1);
     assert_eq!(store.quota("p", yesterday).await.unwrap(), 1);

@@ -33,14 +33,15 @@ use reputation::{Decision, UnixSeconds};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    DecisionChange, KEPT_PAST_EXPIRY, Store, StoreError, StoreHealth, StoreKind, StoredVerdict,
-    VerdictKey, failed,
+    Booking, DecisionChange, KEPT_PAST_EXPIRY, Store, StoreError, StoreHealth, StoreKind,
+    StoredVerdict, VerdictKey, failed,
 };
 use crate::clock::{Clock, Day};
 use crate::config::RedisConfig;
 use crate::secrets::Secrets;
 use crate::telemetry::chain;
 use copy::Copy;
+use scripts::Entry;
 use shared::Shared;
 
 /// Must be opened and used within a tokio runtime.
@@ -155,18 +156,22 @@ impl Store for RedisStore {
     }
 
     async fn quota(&self, provider: &str, day: Day) -> Result<u32, StoreError> {
-        let count = self.shared.book(provider, day, 0, 0).await;
-        count.map_err(|fault| failed("read a quota", fault))
+        let book = self.shared.book(provider, day, Entry::None).await;
+        book.map(Booking::count)
+            .map_err(|fault| failed("read a quota", fault))
     }
 
-    async fn add_quota(&self, provider: &str, day: Day) -> Result<u32, StoreError> {
-        let count = self.shared.book(provider, day, 1, 0).await;
-        count.map_err(|fault| failed("book a provider's call", fault))
+    async fn book_call(&self, provider: &str, day: Day, below: u32) -> Result<Booking, StoreError> {
+        let entry = Entry::Call { below };
+        let booking = self.shared.book(provider, day, entry).await;
+        booking.map_err(|fault| failed("book a provider's call", fault))
     }
 
     async fn raise_quota(&self, provider: &str, day: Day, used: u32) -> Result<u32, StoreError> {
-        let count = self.shared.book(provider, day, 0, used).await;
-        count.map_err(|fault| failed("book a provider's count", fault))
+        let entry = Entry::AtLeast(used);
+        let book = self.shared.book(provider, day, entry).await;
+        book.map(Booking::count)
+            .map_err(|fault| failed("book a provider's count", fault))
     }
 
     async fn verdicts(

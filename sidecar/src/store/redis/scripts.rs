@@ -140,17 +140,20 @@ end
 return found
 ";
 
-/// Counts calls of a day and forgets the days before yesterday. What is no count is no reason to call.
+/// Books a call of a day if fewer than `below` were booked, raises the count to `at_least`, and forgets the
+/// days before yesterday. What is no count is no reason to call.
 const BOOK: &str = r"
-local day, floor, more, at_least = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local day, floor, below, at_least = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local text
 local length = redis.call('HSTRLEN', KEYS[1], day)
 if length < 16 then text = redis.call('HGET', KEYS[1], day) or '0' else text = '' end
 if not string.match(text, '^%d+$') then
   return redis.error_reply('FOREIGN the count of day ' .. day .. ' in ' .. KEYS[1])
 end
-local count = math.min(math.max(tonumber(text), floor, at_least) + more, 4294967295)
-if more == 0 and at_least == 0 then return count end
+local count = math.min(math.max(tonumber(text), floor, at_least), 4294967295)
+local booked = count < below and 1 or 0
+count = count + booked
+if booked == 0 and at_least == 0 then return {count, 0} end
 redis.call('HSET', KEYS[1], day, string.format('%.0f', count))
 if redis.call('HLEN', KEYS[1]) <= 64 then
   for _, other in ipairs(redis.call('HKEYS', KEYS[1])) do
@@ -158,7 +161,7 @@ if redis.call('HLEN', KEYS[1]) <= 64 then
     if distance > 1 or distance < -1 then redis.call('HDEL', KEYS[1], other) end
   end
 end
-return count
+return {count, booked}
 ";
 
 /// How far ahead of our clock an epoch may be, in seconds: another's clock is ahead by a day at most,
@@ -171,6 +174,17 @@ pub struct Bearings {
     /// The highest that is known here.
     pub known: SnapshotVersion,
     pub now: UnixSeconds,
+}
+
+/// What is written into the book of a provider's calls.
+#[derive(Debug, Clone, Copy)]
+pub enum Entry {
+    None,
+    /// One call, if fewer than that were booked.
+    Call {
+        below: u32,
+    },
+    AtLeast(u32),
 }
 
 /// Builds the commands.
@@ -273,10 +287,15 @@ impl Scripts {
         command
     }
 
-    /// Books `more` calls, and at least `at_least`; answers the count. `known` was counted here before.
-    pub fn book(&self, provider: &str, day: Day, known: u32, more: u32, at_least: u32) -> Cmd {
+    /// Answers the count, and 1 if a call was booked. `known` was counted here before.
+    pub fn book(&self, provider: &str, day: Day, known: u32, entry: Entry) -> Cmd {
+        let (below, at_least) = match entry {
+            Entry::None => (0, 0),
+            Entry::Call { below } => (below, 0),
+            Entry::AtLeast(count) => (0, count),
+        };
         let mut command = script(&[BOOK], &[self.keys.quota(provider)]);
-        command.arg(day.0).arg(known).arg(more).arg(at_least);
+        command.arg(day.0).arg(known).arg(below).arg(at_least);
         command
     }
 

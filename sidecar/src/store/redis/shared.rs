@@ -16,11 +16,13 @@ use super::copy::Copy;
 use super::fault::Fault;
 use super::keys::Keys;
 use super::link::Link;
-use super::scripts::{Bearings, Scripts};
+use super::scripts::{Bearings, Entry, Scripts};
 use crate::clock::{Clock, Day};
 use crate::config::RedisConfig;
 use crate::secrets::Secrets;
-use crate::store::{Concern, DecisionChange, StoreError, StoredVerdict, VerdictKey, failed};
+use crate::store::{
+    Booking, Concern, DecisionChange, StoreError, StoredVerdict, VerdictKey, failed,
+};
 use crate::telemetry::{Sparing, chain};
 
 pub struct Shared {
@@ -182,25 +184,24 @@ impl Shared {
         }
     }
 
-    pub async fn book(
-        &self,
-        provider: &str,
-        day: Day,
-        more: u32,
-        at_least: u32,
-    ) -> Result<u32, Fault> {
+    pub async fn book(&self, provider: &str, day: Day, entry: Entry) -> Result<Booking, Fault> {
         let known = self.noted().booked.get(provider).copied();
         let known = known.map_or(0, |(last, count)| if last == day { count } else { 0 });
-        let command = self.scripts.book(provider, day, known, more, at_least);
-        let count = self.link.ask(command).await;
-        let count = count.map_err(|fault| fault.at(self.scripts.keys().quota(provider)))?;
+        let command = self.scripts.book(provider, day, known, entry);
+        let answer = self.link.ask(command).await;
+        let (count, is_booked): (u32, bool) =
+            answer.map_err(|fault| fault.at(self.scripts.keys().quota(provider)))?;
         let mut noted = self.noted();
         let booked = noted.booked.entry(provider.to_owned()).or_insert((day, 0));
         *booked = match *booked {
             (last, before) if last == day => (day, before.max(count)),
             _ => (day, count),
         };
-        Ok(count)
+        Ok(if is_booked {
+            Booking::Made(count)
+        } else {
+            Booking::Full(count)
+        })
     }
 
     pub async fn verdicts(&self, keys: &[VerdictKey]) -> Result<Vec<Option<StoredVerdict>>, Fault> {

@@ -3,7 +3,7 @@
 use super::server::{Server, until};
 use crate::clock::Day;
 use crate::store::suite::{CREATED, decision, key, verdict};
-use crate::store::{Concern, Store};
+use crate::store::{Booking, Concern, Store};
 use crate::telemetry::chain;
 
 const EPOCH: u64 = CREATED.0 as u64;
@@ -181,15 +181,21 @@ async fn a_count_that_is_none_permits_no_call() {
     let store = rig.store().await;
     for bad in ["-1000", "abc", "", "1e3", "1111111111111111111111111"] {
         rig.put(&["HSET", "pc:quota:p", "5", bad]).await;
-        let fault = chain(&store.add_quota("p", Day(5)).await.unwrap_err());
+        let fault = chain(&store.book_call("p", Day(5), u32::MAX).await.unwrap_err());
         assert!(fault.contains("the count of day 5"), "{bad}: {fault}");
         store.quota("p", Day(5)).await.unwrap_err();
     }
     rig.put(&["HSET", "pc:quota:p", "5", "4294967296"]).await;
-    assert_eq!(store.add_quota("p", Day(5)).await.unwrap(), u32::MAX);
+    assert_eq!(
+        store.book_call("p", Day(5), u32::MAX).await.unwrap(),
+        Booking::Full(u32::MAX)
+    );
     rig.put(&["SET", "pc:quota:q", "5"]).await;
-    store.add_quota("q", Day(5)).await.unwrap_err();
-    assert_eq!(store.add_quota("p", Day(6)).await.unwrap(), 1);
+    store.book_call("q", Day(5), u32::MAX).await.unwrap_err();
+    assert_eq!(
+        store.book_call("p", Day(6), u32::MAX).await.unwrap(),
+        Booking::Made(1)
+    );
 }
 
 #[tokio::test]
@@ -249,7 +255,7 @@ async fn a_hundred_megabytes_under_one_of_our_names_are_never_read() {
     until("it answers", async || store.health().await.fault.is_none()).await;
     assert_eq!(store.decisions().await.unwrap(), [ban]);
     store.modes().await.unwrap();
-    store.add_quota("p", Day(5)).await.unwrap_err();
+    store.book_call("p", Day(5), u32::MAX).await.unwrap_err();
     store.next_version().await.unwrap();
     let ours = [key("abuseipdb", "203.0.113.7")];
     until("look-ups go on", async || {
@@ -306,7 +312,7 @@ async fn the_rules_of_the_document_are_enough() {
     assert_eq!(store.decisions().await.unwrap().len(), 1);
     store.put_modes(&[]).await.unwrap();
     store.modes().await.unwrap();
-    store.add_quota("p", Day(5)).await.unwrap();
+    store.book_call("p", Day(5), u32::MAX).await.unwrap();
     store.raise_epoch(EPOCH + 5).await.unwrap();
     store.next_version().await.unwrap();
     let ours = key("abuseipdb", "203.0.113.7");

@@ -52,7 +52,10 @@ async fn what_must_not_be_evicted_has_no_expiry_and_verdicts_have() {
     store.put_decision(&ban).await.unwrap();
     store.put_modes(&[]).await.unwrap();
     store.next_version().await.unwrap();
-    store.add_quota("abuseipdb", Day(5)).await.unwrap();
+    store
+        .book_call("abuseipdb", Day(5), u32::MAX)
+        .await
+        .unwrap();
     let provider = key("abuseipdb", "203.0.113.7");
     let put = store.put_verdict(provider, verdict(1, 100));
     put.await.unwrap();
@@ -76,7 +79,7 @@ async fn the_counts_of_days_long_gone_are_forgotten() {
     let (server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
     let store = server.open(directory.path()).await;
     for day in 100..110 {
-        store.add_quota("p", Day(day)).await.unwrap();
+        store.book_call("p", Day(day), u32::MAX).await.unwrap();
     }
     let days: Vec<u32> = server.command(&["HKEYS", "pc:quota:p"]).await;
     assert_eq!(days, [108, 109]);

@@ -9,7 +9,7 @@ use super::server::{PATIENCE, Server, open, until};
 use crate::clock::Day;
 use crate::config::store::RedisServer;
 use crate::store::suite::{CREATED, decision, key, verdict};
-use crate::store::{Concern, Store};
+use crate::store::{Booking, Concern, Store};
 use crate::telemetry::chain;
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn without_redis_the_copy_serves_and_versions_go_on_above_it() {
     let refused = store.put_decision(&decision(2, "203.0.113.8")).await;
     let refused = chain(&refused.unwrap_err());
     assert!(refused.contains("cannot be used now"), "{refused}");
-    store.add_quota("p", Day(5)).await.unwrap_err();
+    store.book_call("p", Day(5), u32::MAX).await.unwrap_err();
 
     server.restart().await;
     until("it finds Redis again", async || {
@@ -81,7 +81,7 @@ async fn a_redis_that_lost_everything_gets_it_back() {
     let ban = decision(1, "203.0.113.7");
     store.put_decision(&ban).await.unwrap();
     for _ in 0..3 {
-        store.add_quota("p", Day(5)).await.unwrap();
+        store.book_call("p", Day(5), u32::MAX).await.unwrap();
     }
     let before = store.next_version().await.unwrap();
     server.restart().await;
@@ -92,7 +92,10 @@ async fn a_redis_that_lost_everything_gets_it_back() {
     let held: u32 = server.command(&["HLEN", "pc:decisions"]).await;
     assert_eq!(held, 1);
     assert_eq!(store.decisions().await.unwrap(), [ban]);
-    assert_eq!(store.add_quota("p", Day(5)).await.unwrap(), 4);
+    assert_eq!(
+        store.book_call("p", Day(5), u32::MAX).await.unwrap(),
+        Booking::Made(4)
+    );
     assert!(store.next_version().await.unwrap() > before);
 }
 
@@ -234,7 +237,7 @@ async fn a_full_redis_refuses_writes_with_a_reason_and_is_read_on() {
             .unwrap_err(),
     );
     assert!(refused.contains("Redis is full"), "{refused}");
-    store.add_quota("p", Day(5)).await.unwrap_err();
+    store.book_call("p", Day(5), u32::MAX).await.unwrap_err();
     assert_eq!(store.decisions().await.unwrap(), std::slice::from_ref(&ban));
     let before = store.latest().await.unwrap();
     let numbered = store.next_version().await.unwrap();

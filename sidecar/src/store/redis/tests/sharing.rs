@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::server::{PATIENCE, Server, open};
 use crate::clock::Day;
 use crate::store::suite::{CREATED, decision, key, verdict};
-use crate::store::{Store, VerdictKey};
+use crate::store::{Booking, Store, VerdictKey};
 
 #[tokio::test]
 async fn what_one_writes_the_other_hears_of_at_once_and_its_own_words_not() {
@@ -63,7 +63,7 @@ async fn a_change_that_is_not_announced_is_found_all_the_same() {
 }
 
 #[tokio::test]
-async fn no_version_and_no_call_is_handed_out_twice() {
+async fn no_version_and_no_call_is_handed_out_twice_and_no_call_beyond_the_limit() {
     let server = Server::start("").await;
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -73,7 +73,8 @@ async fn no_version_and_no_call_is_handed_out_twice() {
             let mut handed_out = Vec::new();
             for _ in 0..50 {
                 let version = store.next_version().await.unwrap();
-                let call = store.add_quota("p", Day(5)).await.unwrap();
+                // Each knows only what it booked itself: what is left is Redis's to say.
+                let call = store.book_call("p", Day(5), 120).await.unwrap();
                 handed_out.push((version, call));
             }
             drop(directory);
@@ -82,9 +83,19 @@ async fn no_version_and_no_call_is_handed_out_twice() {
     }
     let all: Vec<_> = tasks.join_all().await.concat();
     let versions: HashSet<_> = all.iter().map(|(version, _)| *version).collect();
-    let calls: HashSet<_> = all.iter().map(|(_, call)| *call).collect();
-    assert_eq!((versions.len(), calls.len()), (200, 200));
-    assert_eq!(calls.iter().max(), Some(&200));
+    let mut calls: Vec<_> = all
+        .iter()
+        .filter_map(|(_, call)| match call {
+            Booking::Made(count) => Some(*count),
+            Booking::Full(count) => {
+                assert_eq!(*count, 120);
+                None
+            }
+        })
+        .collect();
+    calls.sort_unstable();
+    assert_eq!(versions.len(), 200);
+    assert_eq!(calls, (1..=120).collect::<Vec<_>>());
     assert!(
         versions
             .iter()
@@ -105,7 +116,7 @@ async fn a_store_in_another_namespace_sees_nothing() {
     }
     let provider: VerdictKey = key("abuseipdb", "203.0.113.7");
     one.put_decision(&decision(1, "203.0.113.7")).await.unwrap();
-    one.add_quota("abuseipdb", Day(5)).await.unwrap();
+    one.book_call("abuseipdb", Day(5), u32::MAX).await.unwrap();
     one.put_verdict(provider.clone(), verdict(1, 100))
         .await
         .unwrap();
