@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::problem::{Kind, Problem};
 use super::server::{Exchange, Handler, Reply, json_with, reply};
+use crate::clock::{Clock, SystemClock};
 use crate::snapshot::Published;
 use crate::telemetry::Metrics;
 
@@ -75,6 +76,13 @@ impl Probes {
 
     fn metrics(&self) -> Result<Reply, Problem> {
         self.metrics.note_fetch();
+        if let Some(published) = self.current() {
+            // Modes end by themselves, so what is in force is counted when somebody looks.
+            let now = SystemClock.now();
+            let modes = published.manifest.modes.iter();
+            self.metrics
+                .set_modes(modes.filter(|mode| mode.in_force(now)));
+        }
         match self.metrics.encode() {
             Ok(text) => Ok(reply(StatusCode::OK, OPEN_METRICS, text.into())),
             Err(error) => {

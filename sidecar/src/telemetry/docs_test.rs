@@ -6,7 +6,7 @@ use std::time::Duration;
 use reputation::UnixSeconds;
 
 use super::Metrics;
-use super::metrics::tests::a_ban;
+use super::metrics::tests::{a_ban, off};
 use super::metrics::{CacheLayer, CacheResult};
 use crate::store::{Concern, StoreHealth, StoreKind};
 
@@ -20,9 +20,11 @@ fn written() -> Metrics {
     metrics.provider_request("abuseipdb", "ok", second);
     metrics.provider_skipped("abuseipdb", "pace");
     metrics.provider_quota("abuseipdb", 2, 1);
+    metrics.feed_configured("a", second);
     metrics.feed_taken("a", 1, UnixSeconds(1));
     metrics.feed_refused("a", "fetch");
     metrics.set_decisions([&a_ban()]);
+    metrics.set_modes([&off(None)]);
     metrics.store_health(&StoreHealth {
         kind: StoreKind::Redis,
         place: String::new(),

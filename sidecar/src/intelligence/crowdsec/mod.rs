@@ -100,6 +100,8 @@ impl Streams {
     }
 
     fn keep(self: &Arc<Self>, stream: &Arc<Stream>) {
+        let feed = &stream.config;
+        self.metrics.feed_configured(&feed.name, feed.refresh);
         let (streams, stream) = (Arc::clone(self), Arc::clone(stream));
         tokio::spawn(async move {
             let ended = stream.ended.clone();

@@ -34,6 +34,8 @@ impl Keeper {
             .iter()
             .partition(|slot| stands_in(slot, &before.feeds));
         for slot in &new {
+            let feed = &slot.feed;
+            self.needs.metrics.feed_configured(&feed.name, feed.refresh);
             self.load(slot).await;
         }
         // Only now: the first snapshot of all has whatever is on the disk.

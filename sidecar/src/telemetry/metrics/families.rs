@@ -20,8 +20,10 @@ pub struct Families {
     pub provider_quota_remaining: Family<ProviderLabels, Gauge>,
     pub feed_entries: Family<FeedLabels, Gauge>,
     pub feed_last_success: Family<FeedLabels, Gauge>,
+    pub feed_refresh: Family<FeedLabels, Gauge>,
     pub feed_refused: Family<FeedRefusedLabels, Counter>,
     pub decisions: Family<DecisionLabels, Gauge>,
+    pub mode_overrides: Family<ModeLabels, Gauge>,
     pub store_up: Gauge,
     pub store_concern: Family<ConcernLabels, Gauge>,
     pub config_reload_successful: Gauge,
@@ -75,6 +77,12 @@ pub struct DecisionLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ModeLabels {
+    pub mode: &'static str,
+    pub scope: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ConcernLabels {
     pub concern: &'static str,
 }
@@ -104,6 +112,7 @@ impl Families {
         r.register("build", "Which build of the sidecar runs", build);
         let provider_seconds = "How long providers took to answer";
         let feed_time = "When a feed was last read in full";
+        let feed_refresh = "How often a feed is looked at";
         let reload = "Whether the configuration last read was good";
         let reload_time = "When a good configuration was last read";
         let expiry = "When a secret expires, or should be replaced for its age";
@@ -121,8 +130,10 @@ impl Families {
             provider_quota_remaining: add(r, "provider_quota_remaining", "Calls left today"),
             feed_entries: add(r, "feed_entries", "Entries in force per feed"),
             feed_last_success: seconds(r, "feed_last_success_timestamp", feed_time),
+            feed_refresh: seconds(r, "feed_refresh", feed_refresh),
             feed_refused: add(r, "feed_refused", "Versions of a feed that were not taken"),
             decisions: add(r, "decisions", "Decisions in force"),
+            mode_overrides: add(r, "mode_overrides", "Modes that operators set, in force"),
             store_up: add(r, "store_up", "Whether the store works"),
             store_concern: add(r, "store_concern", "What may cost decisions"),
             config_reload_successful: add(r, "config_last_reload_successful", reload),

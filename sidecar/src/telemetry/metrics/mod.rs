@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
+use reputation::mode::ModeOverride;
 use reputation::{Decision, DecisionKind, UnixSeconds};
 
 use crate::intelligence::words::{self, Strength};
 use crate::store::StoreHealth;
 use families::{
     CacheLabels, ConcernLabels, DecisionLabels, Families, FeedLabels, FeedRefusedLabels,
-    HttpLabels, ProviderLabels, ProviderOutcomeLabels, ProviderReasonLabels, RouteLabels,
-    SecretLabels,
+    HttpLabels, ModeLabels, ProviderLabels, ProviderOutcomeLabels, ProviderReasonLabels,
+    RouteLabels, SecretLabels,
 };
 
 /// The handle that everybody writes to, shared as `Arc<Metrics>`.
@@ -152,6 +153,17 @@ impl Metrics {
         self.families.provider_quota_remaining.remove(&labels);
     }
 
+    /// The feed is configured, and looked at this often. One that was never read has the time 0.
+    pub fn feed_configured(&self, feed: &str, refresh: Duration) {
+        let labels = FeedLabels {
+            feed: feed.to_owned(),
+        };
+        let seconds = i64::try_from(refresh.as_secs()).unwrap_or(i64::MAX);
+        let families = &self.families;
+        families.feed_refresh.get_or_create(&labels).set(seconds);
+        drop(families.feed_last_success.get_or_create(&labels));
+    }
+
     pub fn feed_taken(&self, feed: &str, entries: usize, at: UnixSeconds) {
         self.feed_entries(feed, entries);
         self.feed_unchanged(feed, at);
@@ -174,6 +186,7 @@ impl Metrics {
             feed: feed.to_owned(),
         };
         self.families.feed_entries.remove(&labels);
+        self.families.feed_refresh.remove(&labels);
         self.families.feed_last_success.remove(&labels);
     }
 
@@ -231,6 +244,21 @@ impl Metrics {
             self.families.decisions.get_or_create(labels).set(*count);
         }
         *before = counts;
+    }
+
+    /// Replaces what was said of the modes that operators set; those that ended are not exported any more.
+    pub fn set_modes<'a>(&self, modes: impl IntoIterator<Item = &'a ModeOverride>) {
+        let overrides = &self.families.mode_overrides;
+        overrides.clear();
+        for order in modes {
+            let scope = if order.route.is_some() {
+                "route"
+            } else {
+                "all"
+            };
+            let mode = order.mode.name();
+            overrides.get_or_create(&ModeLabels { mode, scope }).inc();
+        }
     }
 
     /// Replaces what was said of the store; a concern that is gone is not exported any more.

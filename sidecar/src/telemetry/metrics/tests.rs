@@ -1,4 +1,5 @@
 use reputation::decision::Origin;
+use reputation::mode::Mode;
 
 use super::*;
 
@@ -50,6 +51,46 @@ fn decisions_that_are_gone_are_not_counted_on() {
     assert!(metrics.encode().unwrap().contains(line));
     metrics.set_decisions([]);
     assert!(!metrics.encode().unwrap().contains("portcullis_decisions{"));
+}
+
+#[test]
+fn modes_that_ended_are_not_counted_on() {
+    let metrics = Metrics::new();
+    let (a, b) = (off(Some("checkout")), off(Some("login")));
+    metrics.set_modes([&off(None), &a, &b]);
+    let text = metrics.encode().unwrap();
+    for line in [
+        "portcullis_mode_overrides{mode=\"off\",scope=\"all\"} 1",
+        "portcullis_mode_overrides{mode=\"off\",scope=\"route\"} 2",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    metrics.set_modes([]);
+    assert!(!metrics.encode().unwrap().contains("mode_overrides{"));
+}
+
+#[test]
+fn a_feed_that_was_never_read_is_there_from_the_start_and_gone_with_its_configuration() {
+    let metrics = Metrics::new();
+    metrics.feed_configured("a", Duration::from_secs(3600));
+    let text = metrics.encode().unwrap();
+    for line in [
+        "portcullis_feed_refresh_seconds{feed=\"a\"} 3600",
+        "portcullis_feed_last_success_timestamp_seconds{feed=\"a\"} 0",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    metrics.forget_feed("a");
+    assert!(!metrics.encode().unwrap().contains("feed=\"a\""));
+}
+
+/// `mode off`, for a route or for all.
+pub fn off(route: Option<&str>) -> ModeOverride {
+    ModeOverride {
+        mode: Mode::Off,
+        route: route.map(str::to_owned),
+        until: None,
+    }
 }
 
 /// A decision to count.
