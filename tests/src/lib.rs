@@ -5,6 +5,7 @@
 //! is started ends when its handle is dropped.
 
 pub mod abuseipdb;
+pub mod alertmanager;
 pub mod child;
 pub mod client;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod moto;
 pub mod parts;
 pub mod ports;
 pub mod prometheus;
+pub mod prometheus_server;
 pub mod raw_sidecar;
 pub mod redis;
 pub mod relay;
@@ -24,11 +26,13 @@ pub mod snapshot;
 pub mod upstream;
 pub mod wait;
 
+pub use alertmanager::Alertmanager;
 pub use client::{Connection, Request, Response};
 pub use crowdsec::CrowdSec;
 pub use envoy::Envoy;
 pub use error::KitError;
 pub use moto::Moto;
+pub use prometheus_server::PrometheusServer;
 pub use raw_sidecar::RawSidecar;
 pub use redis::Redis;
 pub use relay::Relay;

@@ -49,6 +49,21 @@ pub fn crowdsec() -> Result<PathBuf, KitError> {
     Ok(server.parent().map(Path::to_path_buf).unwrap_or_default())
 }
 
+/// The folder of `prometheus` and `promtool`.
+pub fn prometheus() -> Result<PathBuf, KitError> {
+    let server = part("PORTCULLIS_PROMETHEUS", "prometheus/usr/bin/prometheus")?;
+    Ok(server.parent().map(Path::to_path_buf).unwrap_or_default())
+}
+
+/// The folder of `prometheus-alertmanager` and `amtool`.
+pub fn alertmanager() -> Result<PathBuf, KitError> {
+    let server = part(
+        "PORTCULLIS_ALERTMANAGER",
+        "prometheus-alertmanager/usr/bin/prometheus-alertmanager",
+    )?;
+    Ok(server.parent().map(Path::to_path_buf).unwrap_or_default())
+}
+
 /// AWS as moto plays it.
 pub fn moto_server() -> Result<PathBuf, KitError> {
     part("PORTCULLIS_MOTO", "moto/bin/moto_server")

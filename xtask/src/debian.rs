@@ -1,5 +1,5 @@
-//! Gets CrowdSec's Local API out of Debian's package. Nothing is installed, since the installer would
-//! report to CrowdSec: the package is unpacked in the build folder.
+//! Gets programs out of Debian's packages. Nothing is installed, since installers start services, and
+//! CrowdSec's would report to CrowdSec: a package is unpacked in the build folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,29 +9,60 @@ use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{run, say};
 
-const PACKAGE: &str = "crowdsec";
+pub struct Package {
+    name: &'static str,
+    megabytes: u32,
+    /// What is looked for in it.
+    binary: &'static str,
+}
 
-/// The path of `crowdsec`, fetched first if it is not there yet; `cscli` lies beside it.
-pub fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
-    let folder = workspace.built(PACKAGE);
-    let binary = folder.join("usr/bin/crowdsec");
+/// CrowdSec's Local API; `cscli` lies beside it.
+pub const CROWDSEC: Package = Package {
+    name: "crowdsec",
+    megabytes: 32,
+    binary: "usr/bin/crowdsec",
+};
+
+/// `promtool` lies beside it.
+pub const PROMETHEUS: Package = Package {
+    name: "prometheus",
+    megabytes: 19,
+    binary: "usr/bin/prometheus",
+};
+
+/// `amtool` lies beside it.
+pub const ALERTMANAGER: Package = Package {
+    name: "prometheus-alertmanager",
+    megabytes: 11,
+    binary: "usr/bin/prometheus-alertmanager",
+};
+
+/// The path of the package's program, fetched first if it is not there yet.
+pub fn ensure(workspace: &Workspace, package: &Package) -> Result<PathBuf, Error> {
+    let Package {
+        name, megabytes, ..
+    } = package;
+    let folder = workspace.built(name);
+    let binary = folder.join(package.binary);
     if binary.is_file() {
         return Ok(binary);
     }
-    say::step("fetching CrowdSec (about 32 MB) as a Debian package");
+    say::step(format_args!(
+        "fetching {name} (about {megabytes} MB) as a Debian package"
+    ));
     fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
-    download(&folder)?;
-    let package = package_in(&folder)?;
-    run::run(Command::new("dpkg").arg("-x").arg(&package).arg(&folder))?;
-    fs::remove_file(&package).map_err(Error::file("cannot remove", &package))?;
+    download(&folder, name)?;
+    let archive = archive_in(&folder)?;
+    run::run(Command::new("dpkg").arg("-x").arg(&archive).arg(&folder))?;
+    fs::remove_file(&archive).map_err(Error::file("cannot remove", &archive))?;
     Ok(binary)
 }
 
 /// A machine that never looked at its package lists has to do so first.
-fn download(folder: &Path) -> Result<(), Error> {
+fn download(folder: &Path, name: &str) -> Result<(), Error> {
     let fetch = || {
         let mut apt = Command::new("apt-get");
-        run::run(apt.args(["download", PACKAGE]).current_dir(folder))
+        run::run(apt.args(["download", name]).current_dir(folder))
     };
     if fetch().is_ok() {
         return Ok(());
@@ -42,9 +73,12 @@ fn download(folder: &Path) -> Result<(), Error> {
     fetch()
 }
 
-fn package_in(folder: &Path) -> Result<PathBuf, Error> {
+fn archive_in(folder: &Path) -> Result<PathBuf, Error> {
     let entries = fs::read_dir(folder).map_err(Error::file("cannot read", folder))?;
     let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let package = paths.find(|path| path.extension().is_some_and(|end| end == "deb"));
-    package.ok_or_else(|| Error::Said("apt-get download left no package of CrowdSec".to_owned()))
+    let archive = paths.find(|path| path.extension().is_some_and(|end| end == "deb"));
+    archive.ok_or_else(|| {
+        let folder = folder.display();
+        Error::Said(format!("apt-get download left no package in {folder}"))
+    })
 }

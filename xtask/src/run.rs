@@ -79,6 +79,18 @@ pub fn apt_install(packages: &[&str]) -> bool {
     apt(&install) || (apt(&["update"]) && apt(&install))
 }
 
+/// The system's package of this name, which holds a program of the same name, is installed if it may be.
+pub fn require_installed(tool: &'static str) -> Result<(), Error> {
+    let works_now = || works(Command::new(tool).arg("--version"));
+    if works_now() || (apt_install(&[tool]) && works_now()) {
+        return Ok(());
+    }
+    Err(Error::Missing {
+        tool: tool.to_owned(),
+        remedy: format!("run `apt-get install {tool}`"),
+    })
+}
+
 fn not_started(command: &Command, source: io::Error) -> Error {
     if source.kind() == io::ErrorKind::NotFound {
         let tool = command.get_program().to_string_lossy().into_owned();

@@ -7,7 +7,7 @@ use kit::config::EdgeConfig;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{crowdsec, envoy, filter, moto, redis, run, say, sidecar};
+use crate::{debian, envoy, filter, moto, redis, run, say, sidecar};
 
 /// Crates that are built for Wasm only.
 const WASM_ONLY: [&str; 2] = ["--exclude", "noop"];
@@ -27,12 +27,16 @@ struct Built {
     redis: PathBuf,
     crowdsec: PathBuf,
     moto: PathBuf,
+    prometheus: PathBuf,
+    alertmanager: PathBuf,
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     sidecar::require_tools()?;
     envoy::require_tools(workspace, &options.envoy)?;
     redis::ensure()?;
+    // The runbook's commands need it, and they are run.
+    run::require_installed("curl")?;
     if options.only.is_empty() {
         check(workspace)?;
     }
@@ -83,8 +87,10 @@ fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
         portcullis: sidecar::build(workspace)?,
         envoy: envoy::ensure(workspace, version)?,
         redis: redis::ensure()?,
-        crowdsec: crowdsec::ensure(workspace)?,
+        crowdsec: debian::ensure(workspace, &debian::CROWDSEC)?,
         moto: moto::ensure(workspace)?,
+        prometheus: debian::ensure(workspace, &debian::PROMETHEUS)?,
+        alertmanager: debian::ensure(workspace, &debian::ALERTMANAGER)?,
     })
 }
 
@@ -131,7 +137,9 @@ fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(
         .env("PORTCULLIS_BIN", absolute(&built.portcullis))
         .env("PORTCULLIS_REDIS", absolute(&built.redis))
         .env("PORTCULLIS_CROWDSEC", absolute(&built.crowdsec))
-        .env("PORTCULLIS_MOTO", absolute(&built.moto));
+        .env("PORTCULLIS_MOTO", absolute(&built.moto))
+        .env("PORTCULLIS_PROMETHEUS", absolute(&built.prometheus))
+        .env("PORTCULLIS_ALERTMANAGER", absolute(&built.alertmanager));
     run::run(&mut command)
 }
 

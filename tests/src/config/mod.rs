@@ -192,7 +192,8 @@ impl EdgeConfig {
     }
 }
 
-fn read(path: &Path) -> Result<Value, KitError> {
+/// A YAML file as JSON.
+pub fn read(path: &Path) -> Result<Value, KitError> {
     let text = std::fs::read_to_string(path)
         .map_err(KitError::io(format!("cannot read {}", path.display())))?;
     serde_norway::from_str(&text)

@@ -28,6 +28,7 @@ mod limits;
 mod local_replies;
 mod metrics;
 mod monitor;
+mod monitoring;
 mod plugin_file;
 mod precedence;
 mod provider;

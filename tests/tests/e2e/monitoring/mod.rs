@@ -1,0 +1,5 @@
+//! What is shipped for Prometheus, Alertmanager and Grafana, and the runbook: as files, and at work on real
+//! parts.
+
+mod documents;
+mod files;
