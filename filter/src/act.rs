@@ -32,6 +32,9 @@ pub fn act<H: Host>(
 ) -> Flow {
     turn.metrics
         .verdict(judgement.action, judgement.source, mode);
+    if let Some(action) = judgement.shadow {
+        turn.metrics.shadow(action, judgement.source);
+    }
     if judgement.is_clean() {
         return Flow::Continue;
     }

@@ -46,6 +46,7 @@ pub struct Compact {
     explicit: bool,
     reason: u16,
     decision: Option<DecisionId>,
+    shadow: Option<Band>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -173,6 +174,7 @@ impl Cache {
             explicit: verdict.is_explicit(),
             reason: self.reasons.number(&verdict.reason),
             decision: verdict.decision,
+            shadow: verdict.shadow.as_ref().map(|shadow| shadow.band),
         };
         // At least a second, or an answer without a life would be asked for with every request.
         let expires = now.plus(verdict.ttl_s.clamp(1, longest));
@@ -204,6 +206,10 @@ impl Cache {
             reason: self.reasons.text(compact.reason),
             decision: compact.decision,
             source,
+            shadow: compact.shadow.map(|band| match band {
+                Band::Clean => Action::Allow,
+                flagged => actions.of(flagged),
+            }),
         }
     }
 

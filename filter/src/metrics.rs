@@ -92,8 +92,9 @@ struct Lazy {
     id: Option<MetricId>,
 }
 
-/// The modes under which a verdict can be counted; `off` counts nothing.
-const MODES: [Mode; 2] = [Mode::Enforce, Mode::Monitor];
+/// Under what a verdict can be counted; the mode `off` counts nothing.
+const MODES: [&str; 3] = ["enforce", "monitor", "shadow"];
+const SHADOW: usize = 2;
 
 impl Metrics {
     pub fn new() -> Self {
@@ -124,7 +125,15 @@ impl Metrics {
     }
 
     pub fn verdict(&mut self, action: Action, source: Source, mode: Mode) {
-        let mode = usize::from(mode != Mode::Enforce);
+        self.count_verdict(action, source, usize::from(mode != Mode::Enforce));
+    }
+
+    /// What would have been done beside what was.
+    pub fn shadow(&mut self, action: Action, source: Source) {
+        self.count_verdict(action, source, SHADOW);
+    }
+
+    fn count_verdict(&mut self, action: Action, source: Source, mode: usize) {
         let row = action as usize * Source::ALL.len() + source as usize;
         count(&mut self.verdicts, row * MODES.len() + mode);
     }
@@ -177,7 +186,7 @@ fn verdicts() -> impl Iterator<Item = Counter> {
     actions.flat_map(|action| {
         Source::ALL.iter().flat_map(move |source| {
             MODES.iter().map(move |mode| {
-                let (action, source, mode) = (action.name(), source.name(), mode.name());
+                let (action, source) = (action.name(), source.name());
                 Counter::new(format!(
                     "portcullis_verdicts_total.action.{action}.source.{source}.mode.{mode}"
                 ))

@@ -318,6 +318,7 @@ pub fn clean_verdict(scope: &str) -> Verdict {
         provisional: false,
         rank: None,
         scope: Cidr::parse(scope).unwrap(),
+        shadow: None,
     }
 }
 

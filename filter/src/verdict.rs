@@ -32,6 +32,8 @@ pub struct Judgement<'a> {
     pub reason: &'a str,
     pub decision: Option<DecisionId>,
     pub source: Source,
+    /// What would be done if every source of the sidecar had a say, if that is something else.
+    pub shadow: Option<Action>,
 }
 
 impl Source {
@@ -66,6 +68,7 @@ impl<'a> Judgement<'a> {
             reason: "clean",
             decision: None,
             source,
+            shadow: None,
         }
     }
 
@@ -80,6 +83,7 @@ impl<'a> Judgement<'a> {
             reason: found.reason,
             decision: found.decision,
             source: Source::Snapshot,
+            shadow: None,
         }
     }
 

@@ -27,4 +27,4 @@ pub use decision::{Decision, DecisionId, DecisionKind};
 pub use policy::{Action, Band, Policy};
 pub use precedence::Rank;
 pub use time::UnixSeconds;
-pub use verdict::Verdict;
+pub use verdict::{Shadow, Verdict};

@@ -33,6 +33,18 @@ pub struct Verdict {
     pub rank: Option<Rank>,
     /// For which addresses it holds. A verdict on one visitor never decides for his neighbours.
     pub scope: Cidr,
+    /// What it would be if every source had a say; absent where that is the same. Counted, never acted
+    /// upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
+}
+
+/// What a source without a say would lead to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadow {
+    pub action: Action,
+    pub band: Band,
+    pub reason: String,
 }
 
 impl Verdict {

@@ -1,6 +1,6 @@
 use reputation::manifest::{ImageRef, Manifest, SnapshotVersion, WIRE_VERSION};
 use reputation::set::{Basis, Class, Decided, Image, ImageBuilder, Kind, Meta};
-use reputation::{Action, Band, DecisionId, Rank, UnixSeconds, Verdict};
+use reputation::{Action, Band, DecisionId, Rank, Shadow, UnixSeconds, Verdict};
 
 use super::*;
 use crate::allocations;
@@ -400,6 +400,41 @@ fn an_unknown_address_is_asked_about_once_and_known_the_next_time() {
         Some("cache")
     );
     assert_eq!(stage.count("portcullis_lookups_total.outcome.ok"), 1);
+}
+
+#[test]
+fn what_a_source_in_shadow_would_do_is_counted_per_request_and_not_done() {
+    let shadow = |band: Band| Verdict {
+        shadow: Some(Shadow {
+            action: band.default_action(),
+            band,
+            reason: "new".to_owned(),
+        }),
+        ..clean_verdict("8.8.8.8/32")
+    };
+    let mut stage = Stage::new(ENFORCE);
+    stage.request("8.8.8.8");
+    let token = stage.asked();
+    stage.answer_with(token, &shadow(Band::Malicious));
+    for _ in 0..3 {
+        assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    }
+    let counted = |stage: &mut Stage, action: &str, mode: &str| {
+        stage.count(&format!(
+            "portcullis_verdicts_total.action.{action}.source.cache.mode.{mode}"
+        ))
+    };
+    assert_eq!(counted(&mut stage, "deny", "shadow"), 3);
+    assert_eq!(counted(&mut stage, "allow", "enforce"), 3);
+    assert_eq!(counted(&mut stage, "deny", "enforce"), 0);
+    assert_eq!(stage.host.state("portcullis_verdict"), None);
+    // The filter's own `actions` decide what a band leads to, in shadow too.
+    let mut stage = Stage::new(r#"{"mode": "enforce", "actions": {"malicious": "throttle"}}"#);
+    stage.request("8.8.8.8");
+    let token = stage.asked();
+    stage.answer_with(token, &shadow(Band::Malicious));
+    stage.request("8.8.8.8");
+    assert_eq!(counted(&mut stage, "throttle", "shadow"), 1);
 }
 
 #[test]

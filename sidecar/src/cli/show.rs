@@ -124,6 +124,14 @@ fn explained(explanation: &Explanation) -> String {
         text.push_str(&format!("\n{}", words(&explanation.sources)));
     }
     text.push_str(&sum(explanation));
+    if let Some(shadow) = &explanation.shadow {
+        text.push_str(&format!(
+            "with every source in force it would be: {} ({}, {})\n",
+            shadow.action.name(),
+            shadow.band.name(),
+            shadow.reason
+        ));
+    }
     text
 }
 
@@ -146,14 +154,15 @@ fn words(sources: &[SourceWord]) -> String {
             age(word.age_s),
             word.observed.map_or_else(|| "-".to_owned(), time),
             word.prefix.to_string(),
-            remark(word.part).to_owned(),
+            remark(word).to_owned(),
         ]
     };
     table(titles, sources.iter().map(row).collect())
 }
 
-fn remark(part: Option<Part>) -> &'static str {
-    match part {
+fn remark(word: &SourceWord) -> &'static str {
+    match word.part {
+        _ if word.in_shadow => "in shadow: counted only",
         Some(Part::Outweighed) => "outweighed in its family",
         Some(Part::Caps) => "vouches for it",
         Some(Part::Expired) => "expired",
@@ -190,6 +199,7 @@ fn feed_rows(feeds: &[FeedStatus]) -> String {
             (Some(why), _) => format!("held: {why} (portcullis feeds release {})", feed.name),
             (None, _) if feed.held => format!("held (portcullis feeds release {})", feed.name),
             (None, Some(error)) => format!("error: {error}"),
+            (None, None) if feed.in_shadow > 0 => format!("ok, {} in shadow", feed.in_shadow),
             (None, None) => "ok".to_owned(),
         };
         [

@@ -10,6 +10,7 @@ use reputation::score::Weight;
 
 use super::crowdsec::{self, CrowdSec};
 use super::http_json::{Pointer, pointer};
+use super::say::{self, Say};
 use super::secret::SecretName;
 use super::section::Section;
 use super::value;
@@ -24,6 +25,8 @@ pub struct Feed {
     pub family: String,
     pub role: FeedRole,
     pub refresh: Duration,
+    /// By entry: who stands under one is treated alike.
+    pub say: Say,
     /// Sent to the URL as `Key` (AbuseIPDB) or as a bearer token.
     pub key: Option<SecretName>,
 }
@@ -157,6 +160,7 @@ fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
     let family = section.get("family", value::name);
     let role = role(section, format.as_ref());
     let refresh = section.get("refresh", value::duration(REFRESH));
+    let say = say::validate(section);
     let key = section.secret("key");
     match &source {
         Some(FeedSource::File(_)) if key.is_some() => {
@@ -179,6 +183,7 @@ fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
         format,
         role: role?,
         refresh: refresh.unwrap_or(by_default),
+        say,
         key,
     })
 }

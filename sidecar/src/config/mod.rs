@@ -14,6 +14,7 @@ pub mod guard;
 pub mod http_json;
 pub mod listen;
 pub mod provider;
+mod say;
 pub mod secret;
 mod section;
 pub mod store;
@@ -34,6 +35,7 @@ pub use http_json::{HeaderText, HttpJson, LimitHeaders, Meaning, Pointer, Scale}
 pub use listen::{Listen, ListenAddress};
 pub use provider::{GreyNoiseApi, Provider, ProviderKind, ProviderName};
 use reputation::Policy;
+pub use say::Say;
 pub use secret::{Secret, SecretName, SecretOrigin};
 pub use store::{Backend, RedisConfig, RedisServer, StoreConfig};
 use thiserror::Error;

@@ -11,6 +11,7 @@ use reputation::decay::HalfLife;
 use reputation::score::Weight;
 
 use super::http_json::{self, HttpJson};
+use super::say::{self, Say};
 use super::secret::SecretName;
 use super::section::Section;
 use super::value;
@@ -26,6 +27,8 @@ pub struct Provider {
     pub weight: Weight,
     /// `None`: its word keeps its force.
     pub half_life: Option<HalfLife>,
+    /// By client.
+    pub say: Say,
     pub daily_quota: u32,
     /// For one whole exchange.
     pub timeout: Duration,
@@ -138,6 +141,7 @@ fn validate(section: &mut Section<'_>, names: &mut BTreeSet<ProviderName>) -> Op
     let key = section.secret("key");
     let weight = section.get("weight", value::weight);
     let half_life = section.get("half_life", value::half_life);
+    let say = say::validate(section);
     let daily_quota = section.get("daily_quota", value::number(0..=10_000_000));
     let timeout = section.get("timeout", value::duration(TIMEOUT));
     let shipped_half_life = kind.and_then(Kind::half_life);
@@ -154,6 +158,7 @@ fn validate(section: &mut Section<'_>, names: &mut BTreeSet<ProviderName>) -> Op
         key,
         weight: weight.unwrap_or(Weight::STRONG),
         half_life: half_life.unwrap_or(shipped_half_life),
+        say,
         daily_quota: daily_quota.unwrap_or(1000),
         timeout: timeout.unwrap_or(Duration::from_secs(2)),
     })

@@ -390,13 +390,18 @@ fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
         ),
         (
             "score = 90",
+            "score = 90\nshadow = true\nenforce_percent = 10",
+            "`feed[0].enforce_percent` at line 7: stands beside shadow = true, which is enforce_percent = 0: write one of them",
+        ),
+        (
+            "score = 90",
             "scores = 90\nscore = 90",
             "`feed[0].scores` at line 5: is not a key here: did you mean score?",
         ),
         (
             "score = 90",
             "score = 90\ncolour = 1",
-            "`feed[0].colour` at line 6: is not a key here: the keys are name, format, min_count, at, path, url, family, score, block, allow, weight, refresh, key",
+            "`feed[0].colour` at line 6: is not a key here: the keys are name, format, min_count, at, path, url, family, score, block, allow, weight, refresh, shadow, enforce_percent, key",
         ),
     ] {
         let text = FEED.replacen(was, is, 1);

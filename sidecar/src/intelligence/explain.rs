@@ -5,12 +5,13 @@ use std::sync::Arc;
 use reputation::lookup::Found;
 use reputation::score::{Cap, Indicator, Part, Stance, Weighed, weighed};
 use reputation::{
-    Action, Band, Cidr, ClientAddress, Decision, DecisionId, DecisionKind, Rank, UnixSeconds,
-    Verdict,
+    Action, Band, Cidr, ClientAddress, Decision, DecisionId, DecisionKind, Rank, Shadow,
+    UnixSeconds, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
 use super::answers::{ByProvider, Key};
+use super::feeds::Hearing;
 use super::lookup::Lookup;
 use super::providers::Gate;
 use super::sources::View;
@@ -40,6 +41,9 @@ pub struct Explanation {
     /// Who vouches for the address, if it would have a higher score without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap: Option<Vouched>,
+    /// What would happen if every source had a say, if that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     pub coverage: Coverage,
 }
 
@@ -87,6 +91,9 @@ pub struct SourceWord {
     /// What it says against the address in all: weight times score times what is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<f64>,
+    /// It has no say: what it would lead to is counted only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_shadow: bool,
     /// For which prefix it was said.
     pub prefix: Cidr,
     /// How long ago we got it, in seconds.
@@ -111,7 +118,7 @@ impl Lookup {
         let now = self.clock.now();
         let view = self.sources.view();
         let answers = self.kept_answers(&view.setup, address, now).await;
-        let (indicators, score) = view.score(address, &answers, now);
+        let (indicators, score) = view.score(address, &answers, Hearing::InForce, now);
         let words = Words::of(&indicators, now);
         let published = self.publisher.current();
         let found = published
@@ -122,6 +129,7 @@ impl Lookup {
             Some(found) => verdict_of(found, address, host, now),
             None => view.weigh(address, host, &answers, Life::Final { ttl_s: 0 }, now),
         };
+        let shadow = view.in_shadow(&verdict, address, &answers, now);
         let rule = match &found {
             Some(found) => Some(Rule::of(found, address)),
             None => Rule::of_score(&verdict, Key::of(address).prefix()),
@@ -144,6 +152,7 @@ impl Lookup {
             sources,
             combined: score.value,
             cap: score.cap.and_then(vouched),
+            shadow,
             coverage: Coverage {
                 answered: score.coverage.answered,
                 asked: score.coverage.asked,
@@ -226,14 +235,20 @@ impl View {
                 part: None,
                 left: None,
                 points: None,
+                in_shadow: hit.in_shadow,
                 prefix: hit.cidr,
                 age_s: hit.feed.fetched.until(now),
                 categories: Vec::new(),
                 observed: None,
             };
+            let said = said.filter(|_| !hit.in_shadow);
             word.weighed(said.and_then(|said| words.find(&said)))
         };
-        self.feeds.hits(address).iter().map(word).collect()
+        self.feeds
+            .hits(address, Hearing::All)
+            .iter()
+            .map(word)
+            .collect()
     }
 
     fn provider_words(
@@ -258,6 +273,10 @@ impl View {
                 part: None,
                 left: None,
                 points: None,
+                in_shadow: !gate
+                    .config()
+                    .say
+                    .covers(gate.name(), Key::of(address).address()),
                 prefix: Key::of(address).prefix(),
                 age_s: said.fetched.until(now),
                 categories: indicator.categories,

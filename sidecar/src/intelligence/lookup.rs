@@ -7,6 +7,7 @@ use std::time::Duration;
 use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, Verdict};
 
 use super::answers::{Answers, ByProvider, Key};
+use super::feeds::Hearing;
 use super::flight::{Boarded, Flight, Flights};
 use super::providers::{Acquaintances, Asked, Candidate, Gate};
 use super::recent::RecentlyClean;
@@ -15,6 +16,7 @@ use super::sources::{Sources, View};
 use super::weigh::{LONGEST_TTL, Life, verdict_of};
 use crate::clock::Clock;
 use crate::snapshot::Publisher;
+use crate::telemetry::Metrics;
 
 /// How long to keep an answer that lacks a provider's word, or rests on a stale one.
 const SHORT_TTL: u32 = 30;
@@ -24,6 +26,7 @@ pub struct Lookup {
     pub publisher: Publisher,
     pub recent: Arc<RecentlyClean>,
     pub clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     answers: Arc<Answers>,
     flights: Flights<Key, ByProvider>,
     acquaintances: Arc<Acquaintances>,
@@ -43,6 +46,7 @@ impl Lookup {
         publisher: Publisher,
         recent: Arc<RecentlyClean>,
         clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
         answers: Answers,
     ) -> Self {
         Self {
@@ -50,6 +54,7 @@ impl Lookup {
             publisher,
             recent,
             clock,
+            metrics,
             answers: Arc::new(answers),
             flights: Flights::default(),
             acquaintances: Arc::new(Acquaintances::default()),
@@ -72,7 +77,8 @@ impl Lookup {
                 prefix,
                 Some(found.prefix_len),
             );
-            return verdict_of(&found, address, scope, now);
+            let verdict = verdict_of(&found, address, scope, now);
+            return self.with_shadow(&view, verdict, address, &ByProvider::default(), now);
         }
         let (answers, life) = self.ask(&view, address, wait, now).await;
         let scope = view.scope(published.as_deref(), address, prefix, None);
@@ -80,7 +86,23 @@ impl Lookup {
         if verdict.band == Band::Clean && !verdict.provisional {
             self.recent.note(address);
         }
-        verdict
+        self.with_shadow(&view, verdict, address, &answers, now)
+    }
+
+    /// Adds what would be answered if every source had a say.
+    fn with_shadow(
+        &self,
+        view: &View,
+        verdict: Verdict,
+        address: ClientAddress,
+        answers: &ByProvider,
+        now: UnixSeconds,
+    ) -> Verdict {
+        let shadow = view.in_shadow(&verdict, address, answers, now);
+        if let Some(shadow) = &shadow {
+            self.metrics.shadow_answer(&shadow.reason, shadow.action);
+        }
+        Verdict { shadow, ..verdict }
     }
 
     /// What is known without asking anybody.
@@ -103,7 +125,7 @@ impl Lookup {
         let said = gates
             .filter_map(|gate| answers.of(gate.name()))
             .any(|answer| answer.counts(now) && answer.said.is_some());
-        let known = said || !view.feeds.indicators(address).is_empty();
+        let known = said || !view.feeds.indicators(address, Hearing::InForce).is_empty();
         let life = Life::Final { ttl_s: SHORT_TTL };
         known.then(|| view.weigh(address, host, &answers, life, now))
     }
@@ -180,7 +202,8 @@ impl Lookup {
         if due.is_empty() {
             return None;
         }
-        let suspicious = answers.speak_against(now) || !view.feeds.indicators(address).is_empty();
+        let listed = !view.feeds.indicators(address, Hearing::InForce).is_empty();
+        let suspicious = answers.speak_against(now) || listed;
         let window_s = setup.budget.window_s();
         let candidate = self
             .acquaintances

@@ -151,6 +151,7 @@ impl Intelligence {
                 publisher.clone(),
                 recent,
                 Arc::clone(&parts.clock),
+                Arc::clone(&parts.metrics),
                 Answers::new(Arc::clone(&parts.store), Arc::clone(&parts.metrics)),
             ),
             publisher,

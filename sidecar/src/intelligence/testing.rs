@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Intelligence, Parts, Published};
 use crate::clock::{Clock, ManualClock};
-use crate::config::{Config, Feed, FeedFormat, FeedRole, FeedSource};
+use crate::config::{Config, Feed, FeedFormat, FeedRole, FeedSource, Say};
 use crate::http::HttpClient;
 use crate::secrets::Vault;
 use crate::store::embedded::EmbeddedStore;
@@ -39,6 +39,7 @@ pub fn file_feed(name: &str, path: &str) -> Feed {
         family: name.to_owned(),
         role: FeedRole::Block,
         refresh: Duration::from_secs(3600),
+        say: Say::WHOLE,
         key: None,
     }
 }

@@ -1,13 +1,18 @@
 //! From what is known to a verdict: an image's entry as it stands, or the arithmetic over everything
 //! that soft feeds and providers say.
 
+use std::sync::Arc;
+
 use reputation::lookup::Found;
 use reputation::score::{Indicator, Score, combine};
 use reputation::set::Basis;
-use reputation::{Band, Cidr, ClientAddress, DecisionId, Rank, UnixSeconds, Verdict};
+use reputation::{Band, Cidr, ClientAddress, DecisionId, Rank, Shadow, UnixSeconds, Verdict};
 
-use super::answers::ByProvider;
+use super::answers::{ByProvider, Key};
+use super::feeds::Hearing;
+use super::providers::Gate;
 use super::sources::View;
+use crate::config::FeedRole;
 use crate::snapshot::Published;
 
 /// The longest that an answer may be kept, in seconds.
@@ -26,16 +31,21 @@ impl View {
         &self,
         address: ClientAddress,
         answers: &ByProvider,
+        hearing: Hearing,
         now: UnixSeconds,
     ) -> (Vec<Indicator>, Score) {
-        let gates = &self.setup.gates;
-        let mut indicators = self.feeds.indicators(address);
-        for gate in gates {
+        let client = Key::of(address).address();
+        let heard = |gate: &&Arc<Gate>| {
+            hearing == Hearing::All || gate.config().say.covers(gate.name(), client)
+        };
+        let gates: Vec<_> = self.setup.gates.iter().filter(heard).collect();
+        let mut indicators = self.feeds.indicators(address, hearing);
+        for gate in &gates {
             let counting = answers.of(gate.name()).filter(|answer| answer.counts(now));
             let said = counting.and_then(|answer| answer.said.as_ref());
             indicators.extend(said.map(|said| gate.indicator(said)));
         }
-        let asked = self.feeds.soft_feeds() + gates.len();
+        let asked = self.feeds.soft_feeds(hearing) + gates.len();
         let score = combine(&indicators, asked, self.setup.policy, now);
         (indicators, score)
     }
@@ -49,7 +59,7 @@ impl View {
         life: Life,
         now: UnixSeconds,
     ) -> Verdict {
-        let (indicators, score) = self.score(address, answers, now);
+        let (indicators, score) = self.score(address, answers, Hearing::InForce, now);
         let band = self.setup.policy.band(score.value);
         let top = score.top.and_then(|at| indicators.get(at));
         let (ttl_s, provisional) = match life {
@@ -72,7 +82,50 @@ impl View {
             provisional,
             rank: flagged.then_some(Rank::Score),
             scope,
+            shadow: None,
         }
+    }
+
+    /// What `verdict` would be if every source had a say, unless it would be the same.
+    pub fn in_shadow(
+        &self,
+        verdict: &Verdict,
+        address: ClientAddress,
+        answers: &ByProvider,
+        now: UnixSeconds,
+    ) -> Option<Shadow> {
+        if !self.have_shadow() {
+            return None;
+        }
+        let hits = self.feeds.hits(address, Hearing::All);
+        let listed = |role: FeedRole| {
+            let mut hits = hits.iter().filter(|hit| hit.feed.config.role == role);
+            hits.next().map(|hit| hit.feed.config.name.clone())
+        };
+        let (rank, band, reason) = if let Some(name) = listed(FeedRole::Allow) {
+            (Rank::Trusted, Band::Clean, name)
+        } else if let Some(name) = listed(FeedRole::Block) {
+            (Rank::HardSource, Band::Malicious, name)
+        } else {
+            let (indicators, score) = self.score(address, answers, Hearing::All, now);
+            let top = score.top.and_then(|at| indicators.get(at));
+            let reason = top.map_or("clean", |top| top.source.as_str()).to_owned();
+            (Rank::Score, self.setup.policy.band(score.value), reason)
+        };
+        let outranked = verdict.rank.is_some_and(|decided| decided > rank);
+        let action = band.default_action();
+        let same = (action, band) == (verdict.action, verdict.band);
+        (!outranked && !same).then_some(Shadow {
+            action,
+            band,
+            reason,
+        })
+    }
+
+    /// Whether any source has not the whole say.
+    pub fn have_shadow(&self) -> bool {
+        let mut gates = self.setup.gates.iter();
+        self.feeds.have_shadow() || gates.any(|gate| !gate.config().say.is_whole())
     }
 
     /// For which addresses a verdict holds: the client's network as the filter asks for it, unless
@@ -125,5 +178,6 @@ pub fn verdict_of(
         provisional: false,
         rank: Some(found.rank),
         scope,
+        shadow: None,
     }
 }

@@ -31,6 +31,8 @@ pub struct Prepared {
     /// How `listed` differs from the base: the new one, if there is one.
     pub delta: ListedDelta,
     pub new_base: Option<Base>,
+    /// Whether something is listed that has no say yet: whoever counts it has to ask.
+    pub has_shadow: bool,
     /// Whether something that was listed until now is no longer, or differently.
     pub takes_back: bool,
 }
@@ -39,6 +41,7 @@ pub fn prepare(preparation: Preparation) -> Result<Prepared, BuildFault> {
     let listed = Arc::new(preparation.compile());
     let takes_back = takes_back(&preparation.before, &listed);
     let setup = Arc::clone(&preparation.view.setup);
+    let has_shadow = preparation.view.have_shadow();
     if let Some(base) = &preparation.base {
         let delta = ListedDelta::between(&base.state.listed, &listed);
         if delta.count() <= overlay::limit(base.state.listed.entries.len()) {
@@ -47,6 +50,7 @@ pub fn prepare(preparation: Preparation) -> Result<Prepared, BuildFault> {
                 listed,
                 delta,
                 new_base: None,
+                has_shadow,
                 takes_back,
             });
         }
@@ -57,6 +61,7 @@ pub fn prepare(preparation: Preparation) -> Result<Prepared, BuildFault> {
         listed,
         delta: ListedDelta::default(),
         new_base: Some(base),
+        has_shadow,
         takes_back,
     })
 }

@@ -60,6 +60,8 @@ pub(super) struct Press {
     catalogue: Arc<std::sync::Mutex<Catalogue>>,
     /// The configuration that `listed` was compiled under.
     setup: Arc<Setup>,
+    /// Whether something in it has no say yet.
+    has_shadow: bool,
     base: Option<Arc<Base>>,
     /// What the feeds list now, and how it differs from the base.
     listed: Arc<super::compile::Listed>,
@@ -86,6 +88,7 @@ impl Press {
             out,
             catalogue: Arc::default(),
             setup: Arc::default(),
+            has_shadow: false,
             base: None,
             listed: Arc::default(),
             delta: Arc::default(),
@@ -192,6 +195,9 @@ impl Press {
         }
         // Proxies keep verdicts that no entry tells of: under another configuration they may be others.
         self.taken_back |= prepared.takes_back || !Arc::ptr_eq(&self.setup, &prepared.setup);
+        // They keep what they were told of the shadow, too.
+        self.taken_back |= self.has_shadow || prepared.has_shadow;
+        self.has_shadow = prepared.has_shadow;
         self.setup = prepared.setup;
         self.listed = prepared.listed;
         self.delta = Arc::new(prepared.delta);
@@ -290,7 +296,7 @@ impl Press {
             overlay: overlay.reference.clone(),
             built_at: meta.built_at,
             valid_until: meta.valid_until,
-            lookups: self.setup.can_ask(),
+            lookups: self.setup.can_ask() || self.has_shadow,
             modes: modes.iter().filter(in_force).cloned().collect(),
         }
     }

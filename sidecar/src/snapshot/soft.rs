@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Guard, ListScore};
-    use crate::intelligence::feeds::Listing;
+    use crate::intelligence::feeds::{Hearing, Listing};
     use crate::intelligence::testing::file_feed;
     use crate::snapshot::compile::{Listed, compile};
 
@@ -253,8 +253,8 @@ mod tests {
             let listed = compile(&view, &open(), policy, &mut Catalogue::default());
             for low in 0..300 {
                 let address = ClientAddress::V4(0xc612_0000 + low);
-                let words = view.indicators(address);
-                let asked = view.soft_feeds();
+                let words = view.indicators(address, Hearing::InForce);
+                let asked = view.soft_feeds(Hearing::InForce);
                 let expected = score::combine(&words, asked, policy, UnixSeconds(7)).value;
                 let covering = listed.entries.containing(address);
                 let longest = covering.last().and_then(|(_, mark)| listed.class(*mark));

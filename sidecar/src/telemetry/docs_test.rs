@@ -19,6 +19,7 @@ fn written() -> Metrics {
     metrics.cache_request(CacheLayer::Store, CacheResult::Stale);
     metrics.provider_request("abuseipdb", "ok", second);
     metrics.provider_skipped("abuseipdb", "pace");
+    metrics.shadow_answer("ipsum", reputation::Action::Deny);
     metrics.provider_quota("abuseipdb", 2, 1);
     metrics.feed_configured("a", second);
     metrics.feed_taken("a", 1, UnixSeconds(1));

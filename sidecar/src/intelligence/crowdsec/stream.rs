@@ -172,6 +172,7 @@ impl Stream {
             source: place(&FeedSource::Url(self.config.url.clone())),
             refresh_s: self.config.refresh.as_secs(),
             entries: state.entries.len(),
+            in_shadow: 0,
             skipped: left_out.unreadable,
             faults: Vec::new(),
             dropped: left_out.dropped,

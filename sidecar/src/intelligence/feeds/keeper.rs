@@ -260,7 +260,7 @@ impl Keeper {
         fetched: UnixSeconds,
     ) {
         let feed = slot.state().put_in_force(&slot.feed, guarded, fetched);
-        let entries = feed.listing.len();
+        let entries = feed.entries();
         self.needs
             .metrics
             .feed_taken(&slot.feed.name, entries, fetched);
@@ -274,7 +274,7 @@ impl Keeper {
             return;
         };
         let feed = slot.state().read(&slot.feed, guarded, fetched);
-        let entries = feed.listing.len();
+        let entries = feed.entries();
         self.needs.metrics.feed_entries(&slot.feed.name, entries);
         tracing::info!(
             feed = slot.feed.name,

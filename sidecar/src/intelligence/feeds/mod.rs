@@ -24,6 +24,7 @@ pub use keeper::{Keeper, Needs, ReleaseError};
 pub use slot::Slot;
 pub use status::{FeedStatus, place};
 
+use super::prefixes::PrefixMapBuilder;
 use crate::config::{Feed, FeedRole, ListScore};
 
 /// A feed's version that is in force.
@@ -31,7 +32,10 @@ use crate::config::{Feed, FeedRole, ListScore};
 pub struct LoadedFeed {
     pub config: Arc<Feed>,
     pub weight: Weight,
+    /// What has a say.
     pub listing: Arc<Listing>,
+    /// What has none yet.
+    pub shadow: Arc<Listing>,
     /// When this version came.
     pub fetched: UnixSeconds,
 }
@@ -42,12 +46,22 @@ pub struct FeedsView {
     slots: Vec<Option<Arc<LoadedFeed>>>,
 }
 
+/// Who is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hearing {
+    /// Whoever has a say.
+    InForce,
+    /// Everybody, as if none were in shadow.
+    All,
+}
+
 /// One entry of one feed that holds an address.
 #[derive(Debug, Clone, Copy)]
 pub struct Hit<'a> {
     pub feed: &'a LoadedFeed,
     pub cidr: Cidr,
     pub score: u8,
+    pub in_shadow: bool,
 }
 
 impl LoadedFeed {
@@ -56,12 +70,19 @@ impl LoadedFeed {
             FeedRole::Score { weight, .. } => weight,
             FeedRole::Block | FeedRole::Allow => Weight::STRONG,
         };
+        let (listing, shadow) = split(listing, &config);
         Self {
             config,
             weight,
             listing: Arc::new(listing),
+            shadow: Arc::new(shadow),
             fetched,
         }
+    }
+
+    /// With those in shadow.
+    pub fn entries(&self) -> usize {
+        self.listing.len() + self.shadow.len()
     }
 
     /// What the feed says of an entry with this score.
@@ -107,29 +128,41 @@ impl FeedsView {
     }
 
     /// Every entry of every feed that holds `address`.
-    pub fn hits(&self, address: ClientAddress) -> Vec<Hit<'_>> {
-        let hits = |feed| entries_of(feed, address);
+    pub fn hits(&self, address: ClientAddress, hearing: Hearing) -> Vec<Hit<'_>> {
+        let hits = |feed| entries_of(feed, address, hearing);
         self.loaded().flat_map(hits).collect()
     }
 
     /// What the soft feeds say of `address`, one word each.
-    pub fn indicators(&self, address: ClientAddress) -> Vec<Indicator> {
+    pub fn indicators(&self, address: ClientAddress, hearing: Hearing) -> Vec<Indicator> {
         let word = |feed: &LoadedFeed| {
-            let worst = entries_of(feed, address).map(|hit| hit.score).max()?;
+            let worst = entries_of(feed, address, hearing)
+                .map(|hit| hit.score)
+                .max()?;
             Some(feed.indicator(worst))
         };
         let soft = self.loaded().filter(|feed| feed.is_soft());
         soft.filter_map(word).collect()
     }
 
-    /// Whether a soft feed tells addresses inside `cidr` apart.
+    /// Whether a soft feed, or one in shadow, tells addresses inside `cidr` apart.
     pub fn splits(&self, cidr: Cidr) -> bool {
-        let mut soft = self.loaded().filter(|feed| feed.is_soft());
-        soft.any(|feed| feed.listing.splits(cidr))
+        let tells_apart = |feed: &LoadedFeed| {
+            (feed.is_soft() && feed.listing.splits(cidr)) || feed.shadow.splits(cidr)
+        };
+        self.loaded().any(tells_apart)
     }
 
-    pub fn soft_feeds(&self) -> usize {
-        self.loaded().filter(|feed| feed.is_soft()).count()
+    pub fn soft_feeds(&self, hearing: Hearing) -> usize {
+        let heard = |feed: &&LoadedFeed| {
+            feed.is_soft() && (hearing == Hearing::All || !feed.config.say.is_none())
+        };
+        self.loaded().filter(heard).count()
+    }
+
+    /// Whether anything is listed that has no say.
+    pub fn have_shadow(&self) -> bool {
+        self.loaded().any(|feed| !feed.shadow.is_empty())
     }
 
     /// Whether the feeds alone would have `address` refused.
@@ -137,15 +170,16 @@ impl FeedsView {
         let stands_on = |role: fn(&FeedRole) -> bool| {
             let feeds = self.loaded().filter(move |feed| role(&feed.config.role));
             feeds
-                .flat_map(|feed| entries_of(feed, address))
+                .flat_map(|feed| entries_of(feed, address, Hearing::InForce))
                 .next()
                 .is_some()
         };
         if stands_on(|role| matches!(role, FeedRole::Allow)) {
             return false;
         }
-        let words = self.indicators(address);
-        let score = score::combine(&words, self.soft_feeds(), policy, NOW_OF_LISTS);
+        let words = self.indicators(address, Hearing::InForce);
+        let asked = self.soft_feeds(Hearing::InForce);
+        let score = score::combine(&words, asked, policy, NOW_OF_LISTS);
         stands_on(|role| matches!(role, FeedRole::Block))
             || policy.band(score.value) == Band::Malicious
     }
@@ -154,9 +188,42 @@ impl FeedsView {
 /// Lists do not age: their words weigh the same at any time.
 pub const NOW_OF_LISTS: UnixSeconds = UnixSeconds(0);
 
-fn entries_of(feed: &LoadedFeed, address: ClientAddress) -> impl Iterator<Item = Hit<'_>> {
-    let entries = feed.listing.containing(address).into_iter();
-    entries.map(move |(cidr, score)| Hit { feed, cidr, score })
+fn entries_of(
+    feed: &LoadedFeed,
+    address: ClientAddress,
+    hearing: Hearing,
+) -> impl Iterator<Item = Hit<'_>> {
+    let hit = move |(cidr, score), in_shadow| Hit {
+        feed,
+        cidr,
+        score,
+        in_shadow,
+    };
+    let in_force = feed.listing.containing(address).into_iter();
+    let shadow = (hearing == Hearing::All).then(|| feed.shadow.containing(address));
+    let shadow = shadow.into_iter().flatten();
+    in_force
+        .map(move |entry| hit(entry, false))
+        .chain(shadow.map(move |entry| hit(entry, true)))
+}
+
+/// Those that have a say, and those that have none.
+fn split(listing: Listing, config: &Feed) -> (Listing, Listing) {
+    let nothing = || PrefixMapBuilder::new().build();
+    if config.say.is_whole() {
+        return (listing, nothing());
+    }
+    if config.say.is_none() {
+        return (nothing(), listing);
+    }
+    let (mut in_force, mut shadow) = (PrefixMapBuilder::new(), PrefixMapBuilder::new());
+    for (cidr, score) in listing.iter() {
+        match config.say.covers(&config.name, cidr.network()) {
+            true => in_force.push(cidr, score),
+            false => shadow.push(cidr, score),
+        }
+    }
+    (in_force.build(), shadow.build())
 }
 
 /// The score that a feed's entries get where the list itself does not say one.

@@ -76,7 +76,8 @@ impl Slot {
         let in_force = self.in_force();
         let state = self.state();
         FeedStatus {
-            entries: in_force.map_or(0, |feed| feed.listing.len()),
+            entries: in_force.as_ref().map_or(0, |feed| feed.entries()),
+            in_shadow: in_force.map_or(0, |feed| feed.shadow.len()),
             skipped: state.unreadable,
             faults: state.faults.clone(),
             dropped: state.dropped,
@@ -172,7 +173,7 @@ pub fn judge(body: &[u8], feed: &Feed, guard: &Guard, before: Option<&LoadedFeed
             };
         }
     };
-    let before = before.map(|feed| feed.listing.len());
+    let before = before.map(LoadedFeed::entries);
     let guarded = match guard::screen(parsed, guard, feed, before) {
         Ok(guarded) => guarded,
         Err(refusal) => {

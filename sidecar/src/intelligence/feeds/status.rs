@@ -22,6 +22,9 @@ pub struct FeedStatus {
     pub refresh_s: u64,
     /// Entries in force.
     pub entries: usize,
+    /// How many of them are in shadow: counted, and refusing nobody.
+    #[serde(default)]
+    pub in_shadow: usize,
     /// Unreadable lines of the version in force.
     pub skipped: usize,
     /// The first few of them.
@@ -55,6 +58,7 @@ impl FeedStatus {
             source: place(&feed.source),
             refresh_s: feed.refresh.as_secs(),
             entries: 0,
+            in_shadow: 0,
             skipped: 0,
             faults: Vec::new(),
             dropped: Dropped::default(),

@@ -6,5 +6,6 @@ mod feeds;
 mod lookups;
 mod reload;
 mod renewal;
+mod shadow;
 mod sources;
 mod speed;

@@ -15,6 +15,7 @@ pub struct Families {
     pub cache_requests: Family<CacheLabels, Counter>,
     pub provider_requests: Family<ProviderOutcomeLabels, Counter>,
     pub provider_skipped: Family<ProviderReasonLabels, Counter>,
+    pub shadow_answers: Family<ShadowLabels, Counter>,
     pub provider_duration: Durations<ProviderLabels>,
     pub provider_quota_limit: Family<ProviderLabels, Gauge>,
     pub provider_quota_remaining: Family<ProviderLabels, Gauge>,
@@ -57,6 +58,12 @@ pub struct ProviderOutcomeLabels {
 pub struct ProviderReasonLabels {
     pub provider: String,
     pub reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ShadowLabels {
+    pub source: String,
+    pub action: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,6 +130,11 @@ impl Families {
                 r,
                 "provider_requests",
                 "Calls to providers and their outcome",
+            ),
+            shadow_answers: add(
+                r,
+                "shadow_answers",
+                "Answers that would be others if every source had a say",
             ),
             provider_skipped: add(r, "provider_skipped", "Addresses not asked about, and why"),
             provider_duration: timed(r, "provider_duration", provider_seconds, Speed::Remote),

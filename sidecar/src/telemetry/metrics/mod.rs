@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use reputation::mode::ModeOverride;
-use reputation::{Decision, DecisionKind, UnixSeconds};
+use reputation::{Action, Decision, DecisionKind, UnixSeconds};
 
 use crate::intelligence::words::{self, Strength};
 use crate::store::StoreHealth;
 use families::{
     CacheLabels, ConcernLabels, DecisionLabels, Families, FeedLabels, FeedRefusedLabels,
     HttpLabels, ModeLabels, ProviderLabels, ProviderOutcomeLabels, ProviderReasonLabels,
-    RouteLabels, SecretLabels,
+    RouteLabels, SecretLabels, ShadowLabels,
 };
 
 /// The handle that everybody writes to, shared as `Arc<Metrics>`.
@@ -128,6 +128,15 @@ impl Metrics {
             reason,
         };
         self.families.provider_skipped.get_or_create(&labels).inc();
+    }
+
+    /// `source` would have led to `action`.
+    pub fn shadow_answer(&self, source: &str, action: Action) {
+        let labels = ShadowLabels {
+            source: source.to_owned(),
+            action: action.name(),
+        };
+        self.families.shadow_answers.get_or_create(&labels).inc();
     }
 
     pub fn provider_quota(&self, provider: &str, limit: u32, remaining: u32) {
