@@ -248,6 +248,7 @@ mod tests {
         let id = super::super::request::RequestId::Own(1);
         let exchange = Exchange {
             id,
+            peer: super::super::listener::Peer::Socket,
             route: "verdict",
             notable: false,
         };

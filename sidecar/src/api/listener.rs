@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,14 @@ use crate::config::ListenAddress;
 pub enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    Address(IpAddr),
+    /// Somebody on this machine, by the Unix socket.
+    Socket,
 }
 
 #[derive(Debug, Error)]
@@ -52,16 +61,19 @@ impl Listener {
         })
     }
 
-    pub async fn accept(&self) -> io::Result<Box<dyn Connection>> {
+    pub async fn accept(&self) -> io::Result<(Box<dyn Connection>, Peer)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 // Answers are small: waiting to fill a packet would add a delay to each. It fails
                 // only for a client that is gone already.
                 let _gone = stream.set_nodelay(true);
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), Peer::Address(address.ip().to_canonical())))
             }
-            Self::Unix(listener, _) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Box::new(stream), Peer::Socket))
+            }
         }
     }
 }
@@ -75,6 +87,15 @@ impl fmt::Display for Listener {
                 Err(error) => write!(f, "unknown ({error})"),
             },
             Self::Unix(_, path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Socket => f.write_str("unix socket"),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! `problem`.
 
 pub mod admin;
+pub mod attempts;
+pub mod door;
 pub mod edge;
 pub mod files;
 pub mod listener;
@@ -14,14 +16,17 @@ pub mod token;
 
 use std::sync::Arc;
 
+use door::Door;
 use listener::{BindError, Listener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::Listen;
+use crate::console::{Console, Needs};
 use crate::doctor::{Examined, Examiner};
 use crate::intelligence::Intelligence;
+use crate::orders::Orders;
 use crate::reload::Watch;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -89,6 +94,14 @@ impl Listeners {
         // Only here is it set.
         let _first = snapshots.set(intelligence.snapshots());
         let edge = edge::Edge::new(Arc::clone(&intelligence), shutdown.clone());
+        let orders = Orders::new(Arc::clone(&intelligence), Arc::clone(&clock));
+        let (orders, door) = (Arc::new(orders), Arc::new(Door::new(token)));
+        let console = Console::new(Needs {
+            intelligence: Arc::clone(&intelligence),
+            orders: Arc::clone(&orders),
+            door: Arc::clone(&door),
+            clock: Arc::clone(&clock),
+        });
         let examiner = Examiner::new(Examined {
             intelligence: Arc::clone(&intelligence),
             metrics: Arc::clone(&metrics),
@@ -96,7 +109,13 @@ impl Listeners {
             store,
             clock,
         });
-        let admin = admin::Admin::new(intelligence, token, examiner);
+        let admin = admin::Admin {
+            intelligence,
+            orders,
+            door,
+            examiner,
+            console,
+        };
         let (counting, told) = (Arc::clone(&metrics), shutdown.clone());
         serving.spawn(server::serve(self.edge, edge, counting, told));
         serving.spawn(server::serve(self.admin, admin, metrics, shutdown));

@@ -24,6 +24,11 @@ pub enum Kind {
     BodyTooLarge,
     FaultyValue,
     NoToken,
+    TooManyAttempts,
+    /// A form whose session is over.
+    SignedOut,
+    /// A form that was not sent from a page of ours.
+    NotFromHere,
     NotFound,
     /// With the methods that are possible here.
     WrongMethod(&'static str),
@@ -73,11 +78,21 @@ impl Problem {
         self.kind.parts().0
     }
 
+    pub fn title(&self) -> &'static str {
+        self.kind.parts().2
+    }
+
+    pub fn detail_text(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
     /// The header that HTTP asks for beside this status.
     pub fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self.kind {
             Kind::WrongMethod(allowed) => Some((ALLOW, HeaderValue::from_static(allowed))),
-            Kind::Busy => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            Kind::Busy | Kind::TooManyAttempts => {
+                Some((RETRY_AFTER, HeaderValue::from_static("1")))
+            }
             Kind::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             _ => None,
         }
@@ -124,6 +139,21 @@ impl Kind {
                 StatusCode::UNAUTHORIZED,
                 "no-token",
                 "The admin token is missing or wrong",
+            ),
+            Self::SignedOut => (
+                StatusCode::FORBIDDEN,
+                "signed-out",
+                "You are signed out, so nothing was done",
+            ),
+            Self::NotFromHere => (
+                StatusCode::FORBIDDEN,
+                "not-from-here",
+                "The form did not come from a page of this session, so nothing was done",
+            ),
+            Self::TooManyAttempts => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-attempts",
+                "Too many wrong tokens came from this client just now",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
             Self::WrongMethod(_) => (

@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hyper::HeaderMap;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{HeaderMap, Request};
 use reputation::ClientAddress;
 use tokio::sync::watch;
 
@@ -23,6 +26,8 @@ pub type Snapshots = watch::Receiver<Option<Arc<Published>>>;
 
 const HEADER: &str = "x-request-id";
 const LONGEST: usize = 128;
+/// For one whole body.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Before the first snapshot nobody knows what is banned: "clean" would be a guess that fails open
 /// even where the proxy is told to fail closed.
@@ -54,6 +59,21 @@ impl RequestId {
             Self::Own(number) => Cow::Owned(format!("{number:016x}")),
         }
     }
+}
+
+/// The whole body, if it has at most `most` bytes.
+pub async fn body(request: Request<Incoming>, most: usize) -> Result<Bytes, Problem> {
+    let limited = Limited::new(request.into_body(), most);
+    let read = tokio::time::timeout(PATIENCE, limited.collect());
+    let late = |_| Problem::new(Kind::BadBody).detail("it did not come within 10 seconds");
+    let body = read.await.map_err(late)?.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Problem::new(Kind::BodyTooLarge).detail(format!("at most {most} bytes are read"))
+        } else {
+            Problem::new(Kind::BadBody).detail("the connection broke within the body")
+        }
+    })?;
+    Ok(body.to_bytes())
 }
 
 /// An address that stands in a path, perhaps percent-encoded.

@@ -16,7 +16,7 @@ use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::listener::{Connection, Listener};
+use super::listener::{Connection, Listener, Peer};
 use super::problem::Problem;
 use super::request::RequestId;
 use crate::telemetry::Metrics;
@@ -41,6 +41,7 @@ pub trait Handler: Send + Sync + 'static {
 /// What is noted of one request while it is served.
 pub struct Exchange {
     pub id: RequestId,
+    pub peer: Peer,
     /// A fixed word per route: the metric's label.
     pub route: &'static str,
     /// Whether somebody should see it at the usual level; look-ups and polls would drown the rest.
@@ -82,7 +83,7 @@ pub async fn serve<H: Handler>(
             () = shutdown.cancelled() => break,
             accepted = next_connection(&listener, &places) => accepted,
         };
-        let (connection, place) = match accepted {
+        let (connection, peer, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 if !is_the_clients(&error) {
@@ -92,7 +93,7 @@ pub async fn serve<H: Handler>(
                 continue;
             }
         };
-        let served = graceful.watch(Arc::clone(&server).serve_connection(connection));
+        let served = graceful.watch(Arc::clone(&server).serve_connection(connection, peer));
         tokio::spawn(async move {
             // A client that goes away or sends rubbish is its own affair.
             let _ended = served.await;
@@ -121,22 +122,24 @@ fn is_the_clients(error: &std::io::Error) -> bool {
 async fn next_connection(
     listener: &Listener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(Box<dyn Connection>, tokio::sync::OwnedSemaphorePermit)> {
+) -> std::io::Result<(Box<dyn Connection>, Peer, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places)
         .acquire_owned()
         .await
         .map_err(std::io::Error::other)?;
-    Ok((listener.accept().await?, place))
+    let (connection, peer) = listener.accept().await?;
+    Ok((connection, peer, place))
 }
 
 impl<H: Handler> Server<H> {
     fn serve_connection(
         self: Arc<Self>,
         connection: Box<dyn Connection>,
+        peer: Peer,
     ) -> impl GracefulConnection<Error = hyper::Error> {
         let service = service_fn(move |request| {
             let server = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(server.exchange(request).await) }
+            async move { Ok::<_, Infallible>(server.exchange(request, peer).await) }
         });
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -146,11 +149,12 @@ impl<H: Handler> Server<H> {
             .serve_connection(TokioIo::new(connection), service)
     }
 
-    async fn exchange(&self, request: Request<Incoming>) -> Reply {
+    async fn exchange(&self, request: Request<Incoming>, peer: Peer) -> Reply {
         let began = Instant::now();
         let id = RequestId::of(request.headers());
         let mut exchange = Exchange {
             id,
+            peer,
             route: "none",
             notable: false,
         };

@@ -346,6 +346,30 @@ async fn the_admin_api_admits_nobody_without_the_token() {
 }
 
 #[tokio::test]
+async fn wrong_tokens_are_slowed_and_the_right_one_is_not() {
+    let sidecar = Running::start().await;
+    let stranger = AdminClient {
+        url: sidecar.admin.url.clone(),
+        token: "guess".into(),
+    };
+    let guess = || stranger.call(Method::GET, "/v1/decisions", None);
+    for _ in 0..6 {
+        guess().await.unwrap_err();
+    }
+    let began = std::time::Instant::now();
+    guess().await.unwrap_err();
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    let (_wrong, decisions) = tokio::join!(guess(), async {
+        let began = std::time::Instant::now();
+        let decisions = sidecar.admin(Method::GET, "/v1/decisions", None).await;
+        assert!(began.elapsed() < Duration::from_millis(300));
+        decisions
+    });
+    assert_eq!(decisions, json!({"decisions": []}));
+    sidecar.stop().await;
+}
+
+#[tokio::test]
 async fn faulty_bodies_are_refused_and_nothing_is_changed() {
     let sidecar = Running::start().await;
     for (body, title, detail) in [

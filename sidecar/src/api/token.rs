@@ -8,8 +8,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hyper::HeaderMap;
-use hyper::header::AUTHORIZATION;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
@@ -62,12 +60,8 @@ impl AdminToken {
         }
     }
 
-    /// Whether the request carries `Authorization: Bearer` with the token.
-    pub fn admits(&self, headers: &HeaderMap) -> bool {
-        let given = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        let Some(given) = given else { return false };
+    /// Whether `given` is the token as it is now.
+    pub fn is(&self, given: &[u8]) -> bool {
         match self {
             Self::Generated(token) => is_same(given, token.expose_secret().as_bytes()),
             Self::Configured(name, secrets) => match secrets.get_strictly(name) {
@@ -89,13 +83,7 @@ pub fn read_file(path: &Path) -> std::io::Result<SecretString> {
 }
 
 fn generate(path: PathBuf) -> Result<AdminToken, TokenError> {
-    let mut bytes = [0_u8; BYTES];
-    getrandom::fill(&mut bytes).map_err(TokenError::Random)?;
-    let mut token = String::with_capacity(BYTES * 2);
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _written = write!(token, "{byte:02x}");
-    }
+    let token = random().map_err(TokenError::Random)?;
     let created = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -110,8 +98,20 @@ fn generate(path: PathBuf) -> Result<AdminToken, TokenError> {
     Ok(AdminToken::Generated(SecretString::from(token)))
 }
 
+/// Something that nobody can guess, in hexadecimal digits.
+pub(crate) fn random() -> Result<String, getrandom::Error> {
+    let mut bytes = [0_u8; BYTES];
+    getrandom::fill(&mut bytes)?;
+    let mut text = String::with_capacity(BYTES * 2);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _written = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}
+
 /// Takes the same time wherever two tokens differ; the length is no secret.
-fn is_same(given: &[u8], token: &[u8]) -> bool {
+pub(crate) fn is_same(given: &[u8], token: &[u8]) -> bool {
     let differences = given
         .iter()
         .zip(token)
@@ -123,14 +123,7 @@ fn is_same(given: &[u8], token: &[u8]) -> bool {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use hyper::header::HeaderValue;
-
     use super::*;
-
-    fn bearing(token: &str) -> HeaderMap {
-        let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
-        HeaderMap::from_iter([(AUTHORIZATION, value)])
-    }
 
     #[test]
     fn a_token_is_made_once_into_a_file_that_only_the_owner_reads() {
@@ -145,11 +138,10 @@ mod tests {
         let written = read_file(&path).unwrap();
         assert_eq!(written.expose_secret().len(), 2 * BYTES);
         let again = AdminToken::prepare(&config, &secrets).unwrap();
-        assert!(again.admits(&bearing(written.expose_secret())));
+        assert!(again.is(written.expose_secret().as_bytes()));
         for wrong in ["", "x", &format!("{}0", written.expose_secret())] {
-            assert!(!again.admits(&bearing(wrong)), "{wrong}");
+            assert!(!again.is(wrong.as_bytes()), "{wrong}");
         }
-        assert!(!again.admits(&HeaderMap::new()));
     }
 
     #[test]
@@ -168,8 +160,8 @@ mod tests {
         );
         std::fs::write(&file, "first\n").unwrap();
         let token = AdminToken::prepare(&config, &secrets).unwrap();
-        assert!(token.admits(&bearing("first")));
+        assert!(token.is("first".as_bytes()));
         std::fs::write(&file, "second").unwrap();
-        assert!(token.admits(&bearing("second")) && !token.admits(&bearing("first")));
+        assert!(token.is("second".as_bytes()) && !token.is("first".as_bytes()));
     }
 }

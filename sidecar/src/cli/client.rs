@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret, SecretString};
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::api::admin::WIDE_REMEDY;
+use crate::api::admin::{AUTHOR, COMMAND_LINE, WIDE_REMEDY};
 use crate::api::listener::Connection;
 
 /// Where the admin API is: `http://127.0.0.1:8971` or `unix:/run/portcullis/admin.sock`.
@@ -52,6 +52,15 @@ pub enum ClientError {
     },
     #[error("whatever answers at {url} is no sidecar: status {status}")]
     Stranger { url: String, status: StatusCode },
+}
+
+/// Whoever types, as far as the system says.
+pub fn author() -> String {
+    let names = ["USER", "LOGNAME"].into_iter();
+    let mut known = names.filter_map(|name| std::env::var(name).ok());
+    known
+        .find(|user| !user.is_empty())
+        .unwrap_or_else(|| "command line".to_owned())
 }
 
 #[derive(Deserialize)]
@@ -104,17 +113,23 @@ impl AdminClient {
         let (mut sender, driver) = handshake.await.map_err(broken)?;
         // It ends with the connection, and what went wrong there the request tells as well.
         tokio::spawn(driver);
-        let request = Request::builder()
+        let agent = format!("{COMMAND_LINE}{}", env!("CARGO_PKG_VERSION"));
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.url.host())
             .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, agent)
             .header(
                 AUTHORIZATION,
                 format!("Bearer {}", self.token.expose_secret()),
             )
             .body(Full::<Bytes>::from(body.unwrap_or_default()))
             .map_err(|_| ClientError::Token)?;
+        // A name that no header can carry is left out.
+        if let Ok(author) = HeaderValue::from_str(&author()) {
+            request.headers_mut().insert(AUTHOR, author);
+        }
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_BYTES)

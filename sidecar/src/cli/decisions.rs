@@ -8,6 +8,7 @@ use reputation::{Action, Cidr, Decision, Rank};
 
 use super::CliError;
 use super::args::{Allow, Ban};
+use super::client::author;
 use super::output::{count, table, time, until};
 use super::session::{Session, encode};
 use crate::api::admin::{Decisions, NewDecisionBody};
@@ -203,13 +204,4 @@ fn body(
         duration: duration.map(crate::duration::show),
         force: false,
     }
-}
-
-/// Whoever types, as far as the system says.
-fn author() -> String {
-    let names = ["USER", "LOGNAME"].into_iter();
-    let mut known = names.filter_map(|name| std::env::var(name).ok());
-    known
-        .find(|user| !user.is_empty())
-        .unwrap_or_else(|| "command line".to_owned())
 }

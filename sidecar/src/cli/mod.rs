@@ -8,8 +8,8 @@ mod decisions;
 mod doctor;
 mod inspect;
 mod mode;
-mod output;
-mod session;
+pub(crate) mod output;
+pub(crate) mod session;
 mod show;
 
 use std::ffi::OsString;

@@ -46,7 +46,7 @@ pub(super) fn table<const N: usize>(titles: [&str; N], rows: Vec<[String; N]>) -
 }
 
 /// As ISO 8601 in UTC.
-pub(super) fn time(at: UnixSeconds) -> String {
+pub(crate) fn time(at: UnixSeconds) -> String {
     let timestamp = jiff::Timestamp::from_second(i64::from(at.0));
     timestamp.map_or_else(|_| at.0.to_string(), |timestamp| timestamp.to_string())
 }

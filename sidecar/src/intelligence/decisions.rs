@@ -1,12 +1,13 @@
 //! Explicit decisions: giving them, taking them back, letting them lapse. Every change is durable
 //! before it counts, and published before the call returns.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reputation::decision::Origin;
-use reputation::{Cidr, ClientAddress, Decision, DecisionId, DecisionKind, UnixSeconds};
+use reputation::{Cidr, ClientAddress, Decision, DecisionId, DecisionKind, Rank, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -56,6 +57,23 @@ pub struct Removed {
     /// What refuses the prefix's first address all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub still_refused_by: Option<Rule>,
+}
+
+/// What was given.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub given: Vec<Decision>,
+    /// What stood in its place before.
+    pub replaced: Vec<Decision>,
+}
+
+/// What came of putting things back as they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    pub taken_back: usize,
+    pub restored: usize,
+    /// Lapsed by now, or decided anew by somebody.
+    pub left: usize,
 }
 
 /// What a very wide decision would hit.
@@ -118,28 +136,57 @@ impl Decisions {
         }
     }
 
-    /// Gives a decision. It replaces the operator's earlier one of the same rank on the same prefix.
-    pub async fn add(&self, new: NewDecision) -> Result<Decision, DecisionError> {
-        let decision = self.accept(new)?;
+    /// Gives decisions, each in place of the operator's earlier one of the same rank on the same prefix.
+    /// All hold or none does.
+    pub async fn give(&self, new: Vec<NewDecision>) -> Result<Given, DecisionError> {
+        let accepted = new.into_iter().map(|new| self.accept(new));
+        let given = last_of_each(accepted.collect::<Result<_, _>>()?);
         let one = self.changing.lock().await;
-        let replaced = |old: &Decision| {
-            (old.cidr, old.rank()) == (decision.cidr, decision.rank())
-                && old.origin == Origin::Operator
-        };
-        let delete = self.matching(replaced).into_iter().map(|old| old.id);
+        let replaced = self.standing_at(&given);
         let change = DecisionChange {
-            put: vec![decision.clone()],
-            delete: delete.collect(),
+            put: given.clone(),
+            delete: replaced.iter().map(|old| old.id).collect(),
         };
         self.change(change).await?;
         // Others may write while this is published: many changes then become one snapshot.
         drop(one);
-        tracing::info!(
-            id = %decision.id, cidr = %decision.cidr, kind = ?decision.kind,
-            author = decision.author, reason = decision.reason, "decision added"
-        );
+        for decision in &given {
+            tracing::info!(
+                id = %decision.id, cidr = %decision.cidr, kind = ?decision.kind,
+                author = decision.author, reason = decision.reason, "decision added"
+            );
+        }
         self.publisher.publish(Changed::Words).await;
-        Ok(decision)
+        Ok(Given { given, replaced })
+    }
+
+    /// Takes back `taken` and puts `restored` in force again, but for what has lapsed and where somebody
+    /// has decided anew since.
+    pub async fn restore(
+        &self,
+        taken: &[DecisionId],
+        mut restored: Vec<Decision>,
+    ) -> Result<Restored, DecisionError> {
+        let now = self.clock.now();
+        let one = self.changing.lock().await;
+        let present = self.sources.decisions();
+        let delete = taken.iter().filter(|id| present.contains_key(id)).copied();
+        let delete: Vec<_> = delete.collect();
+        let wanted = restored.len();
+        let newer = self.standing_at(&restored);
+        let newer = newer.iter().filter(|word| !delete.contains(&word.id));
+        let newer: HashSet<_> = newer.map(place_of).collect();
+        restored.retain(|old| old.in_force(now) && !newer.contains(&place_of(old)));
+        let outcome = Restored {
+            taken_back: delete.len(),
+            restored: restored.len(),
+            left: wanted - restored.len(),
+        };
+        let put = restored;
+        self.change(DecisionChange { put, delete }).await?;
+        drop(one);
+        self.publisher.publish(Changed::Words).await;
+        Ok(outcome)
     }
 
     pub async fn remove(&self, what: Removal) -> Result<Vec<Decision>, DecisionError> {
@@ -274,6 +321,12 @@ impl Decisions {
         }
     }
 
+    /// The operator's decisions that have the places of `others`.
+    fn standing_at(&self, others: &[Decision]) -> Vec<Decision> {
+        let places: HashSet<_> = others.iter().map(place_of).collect();
+        self.matching(|old| old.origin == Origin::Operator && places.contains(&place_of(old)))
+    }
+
     fn matching(&self, wanted: impl Fn(&Decision) -> bool) -> Vec<Decision> {
         let decisions = self.sources.decisions();
         let matching = decisions.values().filter(|decision| wanted(decision));
@@ -340,6 +393,20 @@ pub fn is_very_wide(cidr: Cidr) -> bool {
         ClientAddress::V6(_) => WIDEST_V6,
     };
     cidr.len() < widest
+}
+
+/// An operator has one word on each.
+fn place_of(decision: &Decision) -> (Cidr, Rank) {
+    (decision.cidr, decision.rank())
+}
+
+/// Of several words on one place the last.
+fn last_of_each(mut words: Vec<Decision>) -> Vec<Decision> {
+    let mut seen = HashSet::new();
+    words.reverse();
+    words.retain(|word| seen.insert(place_of(word)));
+    words.reverse();
+    words
 }
 
 /// Reasons reach headers and logs.

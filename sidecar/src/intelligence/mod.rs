@@ -17,6 +17,7 @@ pub mod prefixes;
 pub mod providers;
 mod recent;
 mod retry_after;
+mod search;
 pub mod setup;
 mod siblings;
 pub mod sources;
@@ -34,17 +35,20 @@ use std::time::Duration;
 
 use reputation::manifest::SnapshotVersion;
 use reputation::mode::{Mode, ModeOverride};
-use reputation::{ClientAddress, Decision, UnixSeconds, Verdict};
+use reputation::{ClientAddress, Decision, DecisionId, UnixSeconds, Verdict};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use decisions::{DecisionError, Hits, NewDecision, Removal, Removed, is_very_wide};
+pub use decisions::{
+    DecisionError, Given, Hits, NewDecision, Removal, Removed, Restored, is_very_wide,
+};
 pub use epochs::Claim;
 pub use explain::{Coverage, Explanation, Rule, SourceWord, Vouched};
 pub use feeds::{FeedStatus, ReleaseError};
 pub use modes::ModeError;
 pub use providers::ProviderStatus;
+pub use search::{Found, Search, Wanted, Window};
 
 pub use crate::snapshot::Published;
 
@@ -194,9 +198,20 @@ impl Intelligence {
         self.epochs.claimed(seen).await
     }
 
-    pub async fn add_decision(&self, new: NewDecision) -> Result<Decision, DecisionError> {
+    /// Gives decisions, each in place of the operator's earlier one on the same prefix; all or none.
+    pub async fn give_decisions(&self, new: Vec<NewDecision>) -> Result<Given, DecisionError> {
         let decisions = Arc::clone(&self.decisions);
-        undisturbed(async move { decisions.add(new).await }).await
+        undisturbed(async move { decisions.give(new).await }).await
+    }
+
+    /// Takes back `taken` and gives `restored` again, where nobody has decided since.
+    pub async fn restore_decisions(
+        &self,
+        taken: Vec<DecisionId>,
+        restored: Vec<Decision>,
+    ) -> Result<Restored, DecisionError> {
+        let decisions = Arc::clone(&self.decisions);
+        undisturbed(async move { decisions.restore(&taken, restored).await }).await
     }
 
     pub async fn remove_decisions(&self, what: Removal) -> Result<Removed, DecisionError> {

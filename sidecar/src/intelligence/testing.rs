@@ -10,13 +10,13 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
-use reputation::{ClientAddress, UnixSeconds, Verdict};
+use reputation::{ClientAddress, Decision, UnixSeconds, Verdict};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Intelligence, Parts, Published};
+use super::{DecisionError, Intelligence, NewDecision, Parts, Published};
 use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, Feed, FeedFormat, FeedRole, FeedSource, Say};
 use crate::http::HttpClient;
@@ -174,6 +174,14 @@ impl Harness {
     pub async fn verdict_within(&self, address: &str, wait: Duration) -> Verdict {
         let address: ClientAddress = address.parse().unwrap();
         self.intelligence.verdict(address, 64, wait).await
+    }
+}
+
+impl Intelligence {
+    /// Gives one decision.
+    pub async fn add_decision(&self, new: NewDecision) -> Result<Decision, DecisionError> {
+        let mut given = self.give_decisions(vec![new]).await?;
+        Ok(given.given.remove(0))
     }
 }
 

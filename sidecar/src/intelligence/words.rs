@@ -47,6 +47,9 @@ pub struct Phrase {
     pub reason: String,
 }
 
+/// Some of the phrases.
+pub struct PhraseSet(Vec<bool>);
+
 pub type Entries = PrefixMap<Word>;
 
 /// All words of all sources.
@@ -96,6 +99,11 @@ impl Words {
         Self { entries, phrases }
     }
 
+    /// Which phrases `wanted` holds.
+    pub fn phrases_that(&self, wanted: impl Fn(&Phrase) -> bool) -> PhraseSet {
+        PhraseSet(self.phrases.iter().map(wanted).collect())
+    }
+
     pub fn phrase(&self, word: &Word) -> Option<&Phrase> {
         self.phrases.get(usize::try_from(word.phrase.0).ok()?)
     }
@@ -134,6 +142,14 @@ impl Words {
             }
         }
         counts
+    }
+}
+
+impl PhraseSet {
+    pub fn contains(&self, phrase: PhraseNumber) -> bool {
+        let place = usize::try_from(phrase.0).ok();
+        let place = place.and_then(|place| self.0.get(place));
+        place.copied().unwrap_or(false)
     }
 }
 

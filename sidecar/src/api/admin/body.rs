@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::body::Incoming;
 use reputation::mode::Mode;
@@ -11,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::api::problem::{Kind, Problem};
+use crate::api::request;
 
 /// `POST /v1/decisions`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -47,21 +47,11 @@ pub struct NewModeBody {
 
 /// Nothing that is sent here is longer than a few lines.
 const MAX_BYTES: usize = 16 * 1024;
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a JSON body of a bounded size.
 pub async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Problem> {
-    let limited = Limited::new(request.into_body(), MAX_BYTES);
-    let read = tokio::time::timeout(PATIENCE, limited.collect());
-    let late = |_| Problem::new(Kind::BadBody).detail("it did not come within 10 seconds");
-    let body = read.await.map_err(late)?.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            Problem::new(Kind::BodyTooLarge).detail(format!("at most {MAX_BYTES} bytes are read"))
-        } else {
-            Problem::new(Kind::BadBody).detail("the connection broke within the body")
-        }
-    })?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+    let body = request::body(request, MAX_BYTES).await?;
+    serde_json::from_slice(&body).map_err(|error| {
         let kind = if error.is_data() {
             Kind::FaultyValue
         } else {

@@ -6,7 +6,7 @@ use reputation::{Cidr, Decision, DecisionId};
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, NewDecisionBody};
-use super::unwritten;
+use super::{Desk, unwritten};
 use crate::api::problem::{Kind, Problem};
 use crate::api::request::{decode, parameter};
 use crate::api::server::{Reply, json, json_with};
@@ -31,23 +31,20 @@ const SHOWN: usize = 1000;
 
 /// Ends the detail of a refused wide ban. The command line has its own.
 pub const WIDE_REMEDY: &str = ": send \"force\": true if that is meant";
-const UNKNOWN_AUTHOR: &str = "admin API";
 
 /// `rest` is the part of the path after `/v1/decisions/`.
 pub async fn handle(
-    intelligence: &Intelligence,
+    desk: Desk<'_>,
     request: Request<Incoming>,
     rest: &str,
 ) -> Result<Reply, Problem> {
     match (request.method(), rest) {
-        (&Method::GET, "") => json(&list(intelligence, request.uri().query())?),
-        (&Method::POST, "") => add(intelligence, request).await,
+        (&Method::GET, "") => json(&list(desk.intelligence, request.uri().query())?),
+        (&Method::POST, "") => add(desk, request).await,
         (&Method::DELETE, _) => {
             let removal = removal(request.uri().query(), rest)?;
-            let removed = intelligence
-                .remove_decisions(removal)
-                .await
-                .map_err(problem)?;
+            let removed = desk.orders.take_back(&desk.operator, removal);
+            let removed = removed.await.map_err(problem)?;
             json(&removed)
         }
         (_, "") => Err(Problem::new(Kind::WrongMethod("GET, POST, DELETE"))),
@@ -64,17 +61,21 @@ fn list(intelligence: &Intelligence, query: Option<&str>) -> Result<Decisions, P
     Ok(Decisions { decisions, more })
 }
 
-async fn add(intelligence: &Intelligence, request: Request<Incoming>) -> Result<Reply, Problem> {
+async fn add(mut desk: Desk<'_>, request: Request<Incoming>) -> Result<Reply, Problem> {
     let written: NewDecisionBody = body::read(request).await?;
+    if let Some(author) = written.author {
+        desk.operator.name = author;
+    }
     let new = NewDecision {
         cidr: body::cidr(&written.cidr)?,
         kind: body::kind(&written.r#type)?,
         reason: written.reason.unwrap_or_default(),
-        author: written.author.unwrap_or_else(|| UNKNOWN_AUTHOR.to_owned()),
+        author: desk.operator.name.clone(),
         ttl: body::duration(written.duration.as_deref())?,
         force: written.force,
     };
-    let decision = intelligence.add_decision(new).await.map_err(problem)?;
+    let decision = desk.orders.give(&desk.operator, new).await;
+    let decision = decision.map_err(problem)?;
     json_with(StatusCode::CREATED, &decision)
 }
 

@@ -1,7 +1,7 @@
 //! What operators ask and order. Every request needs the token, whatever it asks for; nothing here ever
 //! shows a secret's value.
 
-mod body;
+pub mod body;
 mod decisions;
 mod modes;
 
@@ -9,16 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::{Method, Request};
+use hyper::header::USER_AGENT;
+use hyper::{HeaderMap, Method, Request};
 use serde_json::json;
 
+use super::attempts::Refusal;
+use super::door::{Door, bearer};
 use super::problem::{Kind, Problem};
 use super::request::{self, Snapshots, check_ready};
 use super::server::{self, Exchange, Handler, Reply};
-use super::token::AdminToken;
+use crate::console::Console;
 use crate::doctor::Examiner;
 use crate::intelligence::Intelligence;
 use crate::intelligence::feeds::ReleaseError;
+use crate::orders::{Operator, Orders, Way};
+use crate::strangers::plain;
 use crate::telemetry::chain;
 
 pub use body::{NewDecisionBody, NewModeBody};
@@ -26,11 +31,23 @@ pub use decisions::{Decisions, WIDE_REMEDY};
 pub use modes::Modes;
 
 pub struct Admin {
-    intelligence: Arc<Intelligence>,
-    token: AdminToken,
-    examiner: Examiner,
+    pub intelligence: Arc<Intelligence>,
+    pub orders: Arc<Orders>,
+    pub door: Arc<Door>,
+    pub examiner: Examiner,
+    /// At `/`.
+    pub console: Console,
 }
 
+/// What a request's order needs.
+struct Desk<'a> {
+    intelligence: &'a Intelligence,
+    orders: &'a Orders,
+    operator: Operator,
+}
+
+const HINT: &str = "send `Authorization: Bearer TOKEN`; without listen.admin_token it is in admin.token \
+                    below store.path";
 /// How long `check` waits for providers: a person does not mind, and wants the final answer.
 const CHECK_WAIT: Duration = Duration::from_secs(3);
 const CHECK_PREFIX: u8 = 64;
@@ -47,14 +64,6 @@ const RESOURCES: [&str; 8] = [
 ];
 
 impl Admin {
-    pub fn new(intelligence: Arc<Intelligence>, token: AdminToken, examiner: Examiner) -> Self {
-        Self {
-            intelligence,
-            token,
-            examiner,
-        }
-    }
-
     async fn route(
         &self,
         request: Request<Incoming>,
@@ -65,10 +74,15 @@ impl Admin {
         let (resource, rest) = path.split_once('/').unwrap_or((path, ""));
         let known = RESOURCES.into_iter().find(|known| *known == resource);
         exchange.route = known.ok_or(Problem::new(Kind::NotFound))?;
+        let desk = Desk {
+            intelligence: &self.intelligence,
+            orders: &self.orders,
+            operator: operator(request.headers(), exchange),
+        };
         match (exchange.route, rest) {
-            ("decisions", rest) => decisions::handle(&self.intelligence, request, rest).await,
-            ("mode", "") => modes::handle(&self.intelligence, request).await,
-            ("feeds", rest) => self.feeds(request.method(), rest).await,
+            ("decisions", rest) => decisions::handle(desk, request, rest).await,
+            ("mode", "") => modes::handle(desk, request).await,
+            ("feeds", rest) => feeds(desk, request.method(), rest).await,
             (resource, rest) => {
                 only(request.method(), Method::GET, "GET")?;
                 self.look(resource, rest).await
@@ -96,30 +110,6 @@ impl Admin {
             _ => Err(Problem::new(Kind::NotFound)),
         }
     }
-
-    async fn feeds(&self, method: &Method, rest: &str) -> Result<Reply, Problem> {
-        if rest.is_empty() {
-            only(method, Method::GET, "GET")?;
-            return server::json(&json!({ "feeds": self.intelligence.feeds() }));
-        }
-        let name = rest
-            .strip_suffix("/release")
-            .ok_or(Problem::new(Kind::NotFound))?;
-        only(method, Method::POST, "POST")?;
-        let name = request::decode(name);
-        self.intelligence
-            .release_feed(&name)
-            .await
-            .map_err(|error| {
-                let kind = match error {
-                    ReleaseError::Unknown(_) => Kind::NotFound,
-                    ReleaseError::NotHeld(_) => Kind::Conflict,
-                };
-                Problem::new(kind).detail(error.to_string())
-            })?;
-        tracing::info!(feed = %name, "an operator released a held feed");
-        server::json(&json!({ "released": name }))
-    }
 }
 
 impl Handler for Admin {
@@ -131,11 +121,18 @@ impl Handler for Admin {
         exchange: &mut Exchange,
     ) -> Result<Reply, Problem> {
         exchange.notable = true;
-        if !self.token.admits(request.headers()) {
-            let hint = "send `Authorization: Bearer TOKEN`; without listen.admin_token it is in \
-                        admin.token below store.path";
-            return Err(Problem::new(Kind::NoToken).detail(hint));
+        if Console::serves(request.uri().path()) {
+            exchange.route = "console";
+            return Ok(self.console.handle(request, exchange).await);
         }
+        let Some(given) = bearer(request.headers()) else {
+            return Err(Problem::new(Kind::NoToken).detail(HINT));
+        };
+        let admitted = self.door.admit(exchange.peer, given).await;
+        admitted.map_err(|refusal| match refusal {
+            Refusal::Wrong => Problem::from(refusal).detail(HINT),
+            Refusal::Unheard => Problem::from(refusal),
+        })?;
         self.route(request, exchange).await
     }
 }
@@ -145,6 +142,51 @@ fn unwritten(error: &dyn std::error::Error, what: &'static str) -> Problem {
     let why = chain(error);
     tracing::error!(error = why, "{what}");
     Problem::new(Kind::Store).detail(why)
+}
+
+/// The header in which the command line says who types.
+pub const AUTHOR: &str = "x-portcullis-author";
+/// How the command line's `user-agent` begins.
+pub const COMMAND_LINE: &str = "portcullis/";
+const UNKNOWN_AUTHOR: &str = "admin API";
+const LONGEST_NAME: usize = 64;
+
+fn operator(headers: &HeaderMap, exchange: &Exchange) -> Operator {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let named = text(AUTHOR).map(|name| plain(name.trim(), LONGEST_NAME));
+    let agent = text(USER_AGENT.as_str()).unwrap_or_default();
+    Operator {
+        name: named
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| UNKNOWN_AUTHOR.to_owned()),
+        by: match agent.starts_with(COMMAND_LINE) {
+            true => Way::CommandLine,
+            false => Way::Api,
+        },
+        from: exchange.peer,
+        request_id: exchange.id.text().into_owned(),
+    }
+}
+
+async fn feeds(desk: Desk<'_>, method: &Method, rest: &str) -> Result<Reply, Problem> {
+    if rest.is_empty() {
+        only(method, Method::GET, "GET")?;
+        return server::json(&json!({ "feeds": desk.intelligence.feeds() }));
+    }
+    let name = rest
+        .strip_suffix("/release")
+        .ok_or(Problem::new(Kind::NotFound))?;
+    only(method, Method::POST, "POST")?;
+    let name = request::decode(name);
+    let released = desk.orders.release(&desk.operator, &name).await;
+    released.map_err(|error| {
+        let kind = match error {
+            ReleaseError::Unknown(_) => Kind::NotFound,
+            ReleaseError::NotHeld(_) => Kind::Conflict,
+        };
+        Problem::new(kind).detail(error.to_string())
+    })?;
+    server::json(&json!({ "released": name }))
 }
 
 async fn check(

@@ -7,11 +7,11 @@ use reputation::mode::ModeOverride;
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, NewModeBody};
-use super::unwritten;
+use super::{Desk, unwritten};
 use crate::api::problem::{Kind, Problem};
 use crate::api::request::parameter;
 use crate::api::server::{Reply, json};
-use crate::intelligence::{Intelligence, ModeError};
+use crate::intelligence::ModeError;
 
 /// `GET /v1/mode`, and the answer to a change.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,22 +19,21 @@ pub struct Modes {
     pub modes: Vec<ModeOverride>,
 }
 
-pub async fn handle(
-    intelligence: &Intelligence,
-    request: Request<Incoming>,
-) -> Result<Reply, Problem> {
+pub async fn handle(desk: Desk<'_>, request: Request<Incoming>) -> Result<Reply, Problem> {
     let changed = match *request.method() {
         Method::GET => Ok(()),
         Method::PUT => {
             let written: NewModeBody = body::read(request).await?;
             let mode = body::mode(&written.mode)?;
             let ttl = body::duration(written.duration.as_deref())?;
-            intelligence.set_mode(mode, written.route, ttl).await
+            let (orders, operator) = (desk.orders, &desk.operator);
+            orders.set_mode(operator, mode, written.route, ttl).await
         }
         Method::DELETE => {
             let any = |_: &String| true;
             let route = parameter(request.uri().query(), "route", "a route", any)?;
-            intelligence.clear_modes(route.as_deref()).await
+            let (orders, operator) = (desk.orders, &desk.operator);
+            orders.clear_modes(operator, route.as_deref()).await
         }
         _ => return Err(Problem::new(Kind::WrongMethod("GET, PUT, DELETE"))),
     };
@@ -46,6 +45,6 @@ pub async fn handle(
         ModeError::NotKept(_) => unwritten(&error, "a mode is not kept"),
     })?;
     json(&Modes {
-        modes: intelligence.modes(),
+        modes: desk.intelligence.modes(),
     })
 }

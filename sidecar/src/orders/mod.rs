@@ -1,0 +1,178 @@
+//! What operators order, whoever carries the order here: console, command line, another program. Every
+//! order goes through [`Orders`], which notes it in the trail, so that it can be seen and undone.
+//!
+//! What an order does is `intelligence`'s.
+
+mod trail;
+mod undo;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reputation::Decision;
+use reputation::mode::Mode;
+use serde::Serialize;
+
+pub use trail::{Act, Entry, Trail, kind_done};
+pub use undo::UndoError;
+
+use crate::api::listener::Peer;
+use crate::clock::Clock;
+use crate::intelligence::{
+    DecisionError, Given, Intelligence, ModeError, NewDecision, ReleaseError, Removal, Removed,
+};
+
+/// Who orders, as far as can be known: whoever has the token may call himself anything.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    pub name: String,
+    pub by: Way,
+    pub from: Peer,
+    pub request_id: String,
+}
+
+/// By what an order came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    Console,
+    CommandLine,
+    Api,
+}
+
+pub struct Orders {
+    intelligence: Arc<Intelligence>,
+    trail: Trail,
+}
+
+impl Orders {
+    pub fn new(intelligence: Arc<Intelligence>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            intelligence,
+            trail: Trail::new(clock),
+        }
+    }
+
+    /// What was ordered, the newest first.
+    pub fn trail(&self) -> Vec<Arc<Entry>> {
+        self.trail.entries()
+    }
+
+    /// Somebody came or went.
+    pub fn note(&self, operator: &Operator, act: Act) {
+        self.trail.note(operator, act);
+    }
+
+    pub async fn give(
+        &self,
+        operator: &Operator,
+        new: NewDecision,
+    ) -> Result<Option<Decision>, DecisionError> {
+        let Given {
+            mut given,
+            replaced,
+        } = self.intelligence.give_decisions(vec![new]).await?;
+        let Some(decision) = given.pop() else {
+            return Ok(None);
+        };
+        let act = Act::Gave {
+            decision: Box::new(decision.clone()),
+            replaced: replaced.into(),
+        };
+        self.trail.note(operator, act);
+        Ok(Some(decision))
+    }
+
+    /// Gives many at once; returns how many were given.
+    pub async fn import(
+        &self,
+        operator: &Operator,
+        new: Vec<NewDecision>,
+    ) -> Result<usize, DecisionError> {
+        let Given { given, replaced } = self.intelligence.give_decisions(new).await?;
+        let count = given.len();
+        let act = Act::Imported {
+            given: given.iter().map(|decision| decision.id).collect(),
+            replaced: replaced.into(),
+        };
+        self.trail.note(operator, act);
+        Ok(count)
+    }
+
+    pub async fn take_back(
+        &self,
+        operator: &Operator,
+        what: Removal,
+    ) -> Result<Removed, DecisionError> {
+        let removed = self.intelligence.remove_decisions(what).await?;
+        if !removed.removed.is_empty() {
+            let decisions = removed.removed.clone().into();
+            self.trail.note(operator, Act::TookBack { decisions });
+        }
+        Ok(removed)
+    }
+
+    /// Where the store does not take it, the mode holds all the same: it is noted either way.
+    pub async fn set_mode(
+        &self,
+        operator: &Operator,
+        mode: Mode,
+        route: Option<String>,
+        ttl: Option<Duration>,
+    ) -> Result<(), ModeError> {
+        let act = Act::SetMode {
+            mode,
+            route: route.clone(),
+            for_s: ttl.map(|ttl| ttl.as_secs()),
+        };
+        let set = self.intelligence.set_mode(mode, route, ttl).await;
+        self.note_if_in_force(operator, act, &set);
+        set
+    }
+
+    pub async fn clear_modes(
+        &self,
+        operator: &Operator,
+        route: Option<&str>,
+    ) -> Result<(), ModeError> {
+        let route_text = route.map(str::to_owned);
+        let cleared = self.intelligence.clear_modes(route).await;
+        let act = Act::ClearedModes { route: route_text };
+        self.note_if_in_force(operator, act, &cleared);
+        cleared
+    }
+
+    pub async fn release(&self, operator: &Operator, feed: &str) -> Result<(), ReleaseError> {
+        self.intelligence.release_feed(feed).await?;
+        let feed = feed.to_owned();
+        self.trail.note(operator, Act::Released { feed });
+        Ok(())
+    }
+
+    fn note_if_in_force(&self, operator: &Operator, act: Act, outcome: &Result<(), ModeError>) {
+        match outcome {
+            Ok(()) | Err(ModeError::NotKept(_)) => self.trail.note(operator, act),
+            Err(ModeError::Route | ModeError::TooMany) => {}
+        }
+    }
+}
+
+impl Way {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::CommandLine => "command line",
+            Self::Api => "API",
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests;

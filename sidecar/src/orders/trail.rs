@@ -1,0 +1,214 @@
+//! The audit trail: what was ordered, when, by whom, from where. Each order is a line in the log, which
+//! is what lasts; the newest are kept in memory, to be shown and undone.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reputation::mode::Mode;
+use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
+
+use super::Operator;
+use crate::clock::Clock;
+
+pub struct Trail {
+    clock: Arc<dyn Clock>,
+    kept: Mutex<Kept>,
+}
+
+/// One order.
+#[derive(Debug)]
+pub struct Entry {
+    pub number: u64,
+    pub at: UnixSeconds,
+    pub operator: Operator,
+    pub act: Act,
+    /// It can be undone no more.
+    pub settled: bool,
+}
+
+/// What was ordered, with what it takes to undo it.
+#[derive(Debug, Clone)]
+pub enum Act {
+    SignedIn,
+    SignedOut,
+    Gave {
+        decision: Box<Decision>,
+        replaced: Arc<[Decision]>,
+    },
+    Imported {
+        given: Arc<[DecisionId]>,
+        replaced: Arc<[Decision]>,
+    },
+    TookBack {
+        decisions: Arc<[Decision]>,
+    },
+    /// An order of before of which only the words are left.
+    Past(String),
+    SetMode {
+        mode: Mode,
+        route: Option<String>,
+        for_s: Option<u64>,
+    },
+    ClearedModes {
+        route: Option<String>,
+    },
+    Released {
+        feed: String,
+    },
+    Undid {
+        number: u64,
+    },
+}
+
+#[derive(Default)]
+struct Kept {
+    last: u64,
+    /// The newest last.
+    entries: VecDeque<Arc<Entry>>,
+}
+
+const MOST: usize = 500;
+/// Only so many of the newest can be undone: the older ones let go of the decisions that they hold.
+const UNDOABLE: usize = 20;
+
+impl Trail {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// The newest first.
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
+        self.kept().entries.iter().rev().cloned().collect()
+    }
+
+    pub fn note(&self, operator: &Operator, act: Act) {
+        let Operator {
+            name,
+            by,
+            from,
+            request_id,
+        } = operator;
+        let what = act.sentence();
+        tracing::info!(author = name, by = by.name(), %from, request_id, what, "order");
+        let mut kept = self.kept();
+        kept.last += 1;
+        let entry = Entry {
+            number: kept.last,
+            at: self.clock.now(),
+            operator: operator.clone(),
+            settled: !act.is_undoable(),
+            act,
+        };
+        kept.entries.push_back(Arc::new(entry));
+        if kept.entries.len() > MOST {
+            kept.entries.pop_front();
+        }
+        kept.settle_old();
+    }
+
+    /// Takes the right to undo an order, which there is once.
+    pub fn settle(&self, number: u64) -> Option<Arc<Entry>> {
+        let mut kept = self.kept();
+        let entry = kept.entries.iter_mut().find(|it| it.number == number)?;
+        if entry.settled {
+            return None;
+        }
+        let before = Arc::clone(entry);
+        *entry = Arc::new(entry.settled());
+        Some(before)
+    }
+
+    /// Gives it back: the order was not undone after all.
+    pub fn unsettle(&self, entry: Arc<Entry>) {
+        let mut kept = self.kept();
+        if let Some(place) = kept.entries.iter_mut().find(|it| it.number == entry.number) {
+            *place = entry;
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn settle_old(&mut self) {
+        let open = self.entries.iter_mut().rev().filter(|it| !it.settled);
+        if let Some(oldest) = open.skip(UNDOABLE).last() {
+            *oldest = Arc::new(oldest.settled());
+        }
+    }
+}
+
+impl Entry {
+    /// Without what it would take to undo it; what it says stays.
+    fn settled(&self) -> Self {
+        Self {
+            number: self.number,
+            at: self.at,
+            operator: self.operator.clone(),
+            act: Act::Past(self.act.sentence()),
+            settled: true,
+        }
+    }
+}
+
+impl Act {
+    /// For people and the log.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Past(sentence) => sentence.clone(),
+            Self::SignedIn => "signed in".to_owned(),
+            Self::SignedOut => "signed out".to_owned(),
+            Self::Gave { decision, replaced } => {
+                let again = if replaced.is_empty() { "" } else { " anew" };
+                format!("{} {}{again}", kind_done(decision.kind), decision.cidr)
+            }
+            Self::Imported { given, .. } => format!("imported {} decisions", given.len()),
+            Self::TookBack { decisions } => match decisions.as_ref() {
+                [one] => format!("took back the {} of {}", noun(one.kind), one.cidr),
+                many => format!("took back {} decisions", many.len()),
+            },
+            Self::SetMode { mode, route, for_s } => {
+                let route = route.as_deref().unwrap_or("all routes");
+                let end = for_s.map(|seconds| {
+                    let ttl = std::time::Duration::from_secs(seconds);
+                    format!(" for {}", crate::duration::show(ttl))
+                });
+                let end = end.unwrap_or_default();
+                format!("set mode {} for {route}{end}", mode.name())
+            }
+            Self::ClearedModes { route: None } => "took back all modes".to_owned(),
+            Self::ClearedModes { route: Some(route) } => format!("took back the mode of {route}"),
+            Self::Released { feed } => format!("released feed {feed}"),
+            Self::Undid { number } => format!("undid order {number}"),
+        }
+    }
+
+    fn is_undoable(&self) -> bool {
+        matches!(
+            self,
+            Self::Gave { .. } | Self::Imported { .. } | Self::TookBack { .. }
+        )
+    }
+}
+
+/// What was done to a prefix.
+pub fn kind_done(kind: DecisionKind) -> &'static str {
+    match kind {
+        DecisionKind::Ban => "banned",
+        DecisionKind::Throttle => "throttled",
+        DecisionKind::Allow => "allowed",
+    }
+}
+
+fn noun(kind: DecisionKind) -> &'static str {
+    match kind {
+        DecisionKind::Ban => "ban",
+        DecisionKind::Throttle => "throttle",
+        DecisionKind::Allow => "allow",
+    }
+}
