@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -85,14 +85,24 @@ impl HttpClient {
     /// Asks, and returns once the answer has begun, within the timeout. The body is the caller's to bound.
     pub async fn open(&self, get: Get) -> Result<(StatusCode, Incoming), HttpError> {
         let timeout = get.timeout;
-        let begun = tokio::time::timeout(timeout, self.begin(get.uri, get.headers)).await;
+        let begun =
+            tokio::time::timeout(timeout, self.begin(Method::GET, get.uri, get.headers)).await;
         let response = begun.map_err(|_elapsed| HttpError::Timeout(timeout))??;
         Ok((response.status(), response.into_body()))
     }
 
+    /// The status with which the same question is answered when nothing but its headers is wanted.
+    pub async fn head(&self, get: Get) -> Result<StatusCode, HttpError> {
+        let timeout = get.timeout;
+        let begun = self.begin(Method::HEAD, get.uri, get.headers);
+        let begun = tokio::time::timeout(timeout, begun).await;
+        let response = begun.map_err(|_elapsed| HttpError::Timeout(timeout))??;
+        Ok(response.status())
+    }
+
     async fn exchange(&self, get: Get) -> Result<Answer, HttpError> {
         let limit = get.max_bytes;
-        let response = self.begin(get.uri, get.headers).await?;
+        let response = self.begin(Method::GET, get.uri, get.headers).await?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, limit).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -108,8 +118,15 @@ impl HttpClient {
         })
     }
 
-    async fn begin(&self, uri: Uri, headers: HeaderMap) -> Result<Response<Incoming>, HttpError> {
-        let mut request = Request::get(uri)
+    async fn begin(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, HttpError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
             .body(Empty::new())
             .map_err(HttpError::Request)?;
         *request.headers_mut() = headers;

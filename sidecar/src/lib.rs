@@ -20,3 +20,4 @@ pub mod snapshot;
 pub mod store;
 mod strangers;
 pub mod telemetry;
+pub mod trials;

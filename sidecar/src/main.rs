@@ -43,6 +43,7 @@ enum ServeError {
 const LEAVING: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    telemetry::panic::tell();
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -84,9 +84,10 @@ impl Moto {
         self.call("secretsmanager.PutSecretValue", body).await
     }
 
-    pub async fn put_parameter(&self, name: &str, value: &str) -> Result<(), KitError> {
+    /// `kind` is `String` or `SecureString`.
+    pub async fn put_parameter(&self, kind: &str, name: &str, value: &str) -> Result<(), KitError> {
         let body = json!({
-            "Name": name, "Value": value, "Type": "SecureString", "Overwrite": true,
+            "Name": name, "Value": value, "Type": kind, "Overwrite": true,
         });
         self.call("AmazonSSM.PutParameter", body).await
     }

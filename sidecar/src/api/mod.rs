@@ -30,6 +30,7 @@ use crate::orders::Orders;
 use crate::reload::Watch;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::trials::Trials;
 
 /// The three listeners, bound but not served yet.
 pub struct Listeners {
@@ -102,6 +103,7 @@ impl Listeners {
             door: Arc::clone(&door),
             clock: Arc::clone(&clock),
         });
+        let trials = Trials::new(Arc::clone(&intelligence), Arc::clone(&watch));
         let examiner = Examiner::new(Examined {
             intelligence: Arc::clone(&intelligence),
             metrics: Arc::clone(&metrics),
@@ -114,6 +116,7 @@ impl Listeners {
             orders,
             door,
             examiner,
+            trials,
             console,
         };
         let (counting, told) = (Arc::clone(&metrics), shutdown.clone());

@@ -16,7 +16,8 @@ use crate::secrets::{SecretError, Secrets};
 
 /// Whoever knows it may administer.
 pub enum AdminToken {
-    /// Read anew for each request, so that a replaced secret takes effect.
+    /// Read anew for each request, so that a replaced secret takes effect; the one before opens for some
+    /// minutes more.
     Configured(SecretName, Arc<Secrets>),
     Generated(SecretString),
 }
@@ -45,7 +46,7 @@ impl AdminToken {
     /// what AWS holds may come later.
     pub fn prepare(config: &Config, secrets: &Arc<Secrets>) -> Result<Self, TokenError> {
         if let Some(name) = &config.listen.admin_token {
-            match secrets.get_strictly(name) {
+            match secrets.opening(name) {
                 Err(error) if !error.may_pass() => return Err(error.into()),
                 Err(_) | Ok(_) => {}
             }
@@ -60,12 +61,15 @@ impl AdminToken {
         }
     }
 
-    /// Whether `given` is the token as it is now.
+    /// Whether `given` is the token as it is now, or as it was some minutes ago.
     pub fn is(&self, given: &[u8]) -> bool {
         match self {
             Self::Generated(token) => is_same(given, token.expose_secret().as_bytes()),
-            Self::Configured(name, secrets) => match secrets.get_strictly(name) {
-                Ok(token) => is_same(given, token.expose_secret().as_bytes()),
+            Self::Configured(name, secrets) => match secrets.opening(name) {
+                // Each is compared whole, whichever it is.
+                Ok(tokens) => tokens.each().fold(false, |admitted, (_, token)| {
+                    admitted | is_same(given, token.expose_secret().as_bytes())
+                }),
                 Err(error) => {
                     let error = crate::telemetry::chain(&error);
                     tracing::error!(error, "the admin token cannot be read: nobody is let in");
@@ -123,7 +127,23 @@ pub(crate) fn is_same(given: &[u8], token: &[u8]) -> bool {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use reputation::UnixSeconds;
+
     use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::secrets::Vault;
+
+    fn configured(file: &Path) -> (Config, Arc<Secrets>, Arc<ManualClock>) {
+        let text = format!(
+            "[listen]\nadmin_token = \"secret:admin\"\n[secret.admin]\nfrom = \"file\"\nname = {file:?}"
+        );
+        let config = Config::parse(&text, std::iter::empty()).unwrap();
+        let manual = Arc::new(ManualClock::at(UnixSeconds(1_795_000_000)));
+        let clock: Arc<dyn Clock> = manual.clone();
+        let vault = Vault::open(&file.with_extension("store"), &clock, &Arc::default());
+        let secrets = Arc::new(vault.secrets(&config.secrets));
+        (config, secrets, manual)
+    }
 
     #[test]
     fn a_token_is_made_once_into_a_file_that_only_the_owner_reads() {
@@ -145,23 +165,30 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_token_is_read_anew_and_must_be_there() {
+    fn a_configured_token_must_be_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (config, secrets, _clock) = configured(&directory.path().join("token"));
+        let error = AdminToken::prepare(&config, &secrets).err().unwrap();
+        let told = crate::telemetry::chain(&error);
+        assert!(told.contains("secret admin"), "{told}");
+    }
+
+    #[test]
+    fn a_replaced_token_opens_for_some_minutes_beside_the_new_one() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("token");
-        let text = format!(
-            "[listen]\nadmin_token = \"secret:admin\"\n[secret.admin]\nfrom = \"file\"\nname = {file:?}"
-        );
-        let config = Config::parse(&text, std::iter::empty()).unwrap();
-        let secrets = Arc::new(Secrets::new(config.secrets.clone()));
-        let error = AdminToken::prepare(&config, &secrets).err().unwrap();
-        assert!(
-            crate::telemetry::chain(&error).contains("secret admin"),
-            "{error:?}"
-        );
         std::fs::write(&file, "first\n").unwrap();
+        let (config, secrets, clock) = configured(&file);
         let token = AdminToken::prepare(&config, &secrets).unwrap();
-        assert!(token.is("first".as_bytes()));
+        let admits = |text: &str| token.is(text.as_bytes());
+        assert!(admits("first") && !admits("second"));
         std::fs::write(&file, "second").unwrap();
-        assert!(token.is("second".as_bytes()) && !token.is("first".as_bytes()));
+        assert!(admits("second") && admits("first") && !admits("third"));
+        clock.advance(299);
+        assert!(admits("second") && admits("first"));
+        clock.advance(1);
+        assert!(admits("second") && !admits("first"));
+        std::fs::write(&file, "").unwrap();
+        assert!(!admits("second"), "an empty place lets nobody in");
     }
 }

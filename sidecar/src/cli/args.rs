@@ -90,8 +90,11 @@ pub enum Task {
     },
     /// List the providers and their budgets
     Providers,
-    /// List the secrets: names and where they come from, never values
-    Secrets,
+    /// List the secrets, or try them: names and where they come from, never values
+    Secrets {
+        #[command(subcommand)]
+        action: Option<SecretAction>,
+    },
     /// Show, set or take back the mode of all proxies
     Mode(ModeChange),
     /// Check what runs, from the secrets to a refused request, and say what to do
@@ -133,6 +136,12 @@ pub struct Allow {
 pub enum FeedAction {
     /// Put the newest version of a held feed in force
     Release { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecretAction {
+    /// Try each on whomever it opens; may cost a call of each provider's quota
+    Check,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod mode;
 pub(crate) mod output;
 pub(crate) mod session;
 mod show;
+mod trials;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use thiserror::Error;
 
+use args::SecretAction;
 pub use args::{Cli, Command, Remote, Task};
 pub use output::complain;
 use session::Session;
@@ -83,6 +85,12 @@ pub async fn run(task: &Task, remote: &Remote) -> Exit {
     if let Task::Doctor(doctor) = task {
         return doctor::run(doctor, remote).await;
     }
+    if let Task::Secrets {
+        action: Some(SecretAction::Check),
+    } = task
+    {
+        return trials::run(remote).await;
+    }
     match text_of(task, remote).await {
         Ok(text) => {
             output::say(&text);
@@ -112,7 +120,7 @@ async fn text_of(task: &Task, remote: &Remote) -> Result<String, CliError> {
         Task::Decisions => decisions::list(&session()?).await,
         Task::Feeds { action } => show::feeds(&session()?, action.as_ref()).await,
         Task::Providers => show::providers(&session()?).await,
-        Task::Secrets => show::secrets(&session()?).await,
+        Task::Secrets { .. } => show::secrets(&session()?).await,
         Task::Mode(mode) => mode::run(&session()?, mode).await,
         Task::Doctor(doctor) => Ok(doctor::page(doctor, remote).await.0),
         Task::Snapshot { action } => inspect::run(action, remote.json),

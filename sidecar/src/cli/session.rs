@@ -52,6 +52,16 @@ impl Session {
         serde_json::from_slice(&body).map_err(CliError::Answer)
     }
 
+    /// What the admin API answers to an order without a body.
+    pub async fn order<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<T, CliError> {
+        let body = self.client.call(method, path, None).await?;
+        serde_json::from_slice(&body).map_err(CliError::Answer)
+    }
+
     /// As [`Self::show`], for a request that changes something.
     pub async fn change<T: DeserializeOwned>(
         &self,

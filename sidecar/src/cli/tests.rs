@@ -34,6 +34,7 @@ fn every_command_of_the_public_contract_is_understood() {
         "feeds release ipsum",
         "providers",
         "secrets",
+        "secrets check --json",
         "mode",
         "mode off",
         "mode monitor --route checkout* --for 1h",

@@ -26,6 +26,7 @@ mod take_over;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod trials;
 mod undisturbed;
 mod weigh;
 pub mod words;
@@ -55,7 +56,7 @@ pub use crate::snapshot::Published;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::HttpClient;
-use crate::secrets::{Secrets, Vault};
+use crate::secrets::{Secrets, Trial, Vault};
 use crate::snapshot::{Changed, Publisher, Workshop};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, chain};
@@ -275,6 +276,12 @@ impl Intelligence {
     /// The secrets that are configured.
     pub fn secrets(&self) -> Arc<Secrets> {
         Arc::clone(&self.sources.view().setup.secrets)
+    }
+
+    /// Tries each key with which a source is asked, on that source.
+    pub async fn try_keys(&self) -> Vec<Trial> {
+        let setup = Arc::clone(&self.sources.view().setup);
+        trials::try_keys(&setup, &self.http).await
     }
 
     /// Sets a mode for a route (or glob) or for all, for `ttl` or until it is taken back.

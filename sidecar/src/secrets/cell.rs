@@ -15,7 +15,7 @@ use super::aws::Stage;
 use super::held::{Held, Version};
 use super::reading::{self, Reading, understand};
 use super::vault::Shared;
-use super::{SecretError, SecretStatus};
+use super::{Both, SecretError, SecretStatus};
 use crate::config::{Secret, SecretName};
 use crate::intelligence::chance::spread;
 use crate::telemetry::chain;
@@ -99,16 +99,33 @@ impl Cell {
         value.ok_or_else(|| self.without(read, &state))
     }
 
-    /// What is in its place now and nothing else: neither what was there before nor what is gone.
-    pub fn strict(&self) -> Result<SecretString, SecretError> {
+    /// What is in its place now, and for some minutes what was there before; nothing once it is gone.
+    pub fn opening(&self) -> Result<Both, SecretError> {
         let read = self.look_here();
         if let Some(Err(error)) = read {
             return Err(error);
         }
         let state = self.state();
-        let current = state.held.current();
-        let value = current.map(|current| current.reading.value.clone());
-        value.ok_or_else(|| self.without(read, &state))
+        let Some(current) = state.held.current() else {
+            return Err(self.without(read, &state));
+        };
+        Ok(Both {
+            current: current.reading.value.clone(),
+            previous: state.held.handed_over(self.shared.clock.now()).cloned(),
+        })
+    }
+
+    /// The values that may be in use.
+    pub fn both(&self) -> Result<Both, SecretError> {
+        let read = self.look_here();
+        let state = self.state();
+        let Some(current) = state.held.current() else {
+            return Err(self.without(read, &state));
+        };
+        Ok(Both {
+            current: current.reading.value.clone(),
+            previous: state.held.previous(self.shared.clock.now()).cloned(),
+        })
     }
 
     /// What else can be tried after `refused` was refused: its place is read again at once.

@@ -11,6 +11,8 @@ use super::reading::Reading;
 
 /// How long the value before is kept after the current one was first read, in seconds.
 pub const OVERLAP: u32 = 24 * 3600;
+/// How long the value before still opens what we guard ourselves, in seconds.
+pub const HANDOVER: u32 = 300;
 /// How long the value before is tried first after the current one was refused and it was not, in
 /// seconds.
 pub const PREFERRED: u32 = 300;
@@ -56,6 +58,12 @@ impl Held {
         self.previous
             .as_ref()
             .filter(|_| now.0 < self.previous_until)
+    }
+
+    /// The value before, as long as whoever comes with it may not have heard of the current one.
+    pub fn handed_over(&self, now: UnixSeconds) -> Option<&SecretString> {
+        let until = self.previous_until.saturating_sub(OVERLAP - HANDOVER);
+        self.previous.as_ref().filter(|_| now.0 < until)
     }
 
     /// Whether `reading` is another value than the current one.
@@ -190,6 +198,14 @@ mod tests {
         assert_eq!(other(&mut held, "new", later), None);
         held.note(reading("new"), NOW, later);
         assert!(held.previous.is_none());
+    }
+
+    #[test]
+    fn the_old_value_opens_for_some_minutes_more() {
+        let held = rotated();
+        let opens = |seconds| held.handed_over(NOW.plus(seconds)).is_some();
+        assert!(opens(0) && opens(HANDOVER - 1) && !opens(HANDOVER));
+        assert!(Held::default().handed_over(NOW).is_none());
     }
 
     #[test]

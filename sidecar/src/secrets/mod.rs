@@ -14,6 +14,7 @@ mod reading;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod vault;
 
 use std::collections::BTreeMap;
@@ -23,10 +24,12 @@ use std::sync::Arc;
 use reputation::UnixSeconds;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 pub use aws::AwsFault;
 pub use cell::ExpiryBy;
 pub use error::SecretError;
+pub use trial::{Both, Trial, TrialResult, Which};
 pub use vault::Vault;
 
 use crate::config::secret::{Secret, SecretName};
@@ -87,10 +90,10 @@ impl Secrets {
         self.cell(name)?.value()
     }
 
-    /// What is in its place now and nothing else. For what must lose its power as soon as it is
-    /// replaced.
-    pub fn get_strictly(&self, name: &SecretName) -> Result<SecretString, SecretError> {
-        self.cell(name)?.strict()
+    /// The values with which somebody may come to us: what is in its place now, and for some minutes what
+    /// was there before. An empty place lets nobody in.
+    pub fn opening(&self, name: &SecretName) -> Result<Both, SecretError> {
+        self.cell(name)?.opening()
     }
 
     /// What else can be tried after `refused` was refused: its place is read again at once, then the
@@ -108,6 +111,20 @@ impl Secrets {
         if let Ok(cell) = self.cell(name) {
             cell.taken(value);
         }
+    }
+
+    /// The values that may be in use.
+    pub fn both(&self, name: &SecretName) -> Result<Both, SecretError> {
+        self.cell(name)?.both()
+    }
+
+    /// Reads every place before its time, for somebody who has just put something there.
+    pub async fn look_at_all(&self) {
+        let mut looks = JoinSet::new();
+        for cell in self.cells.values().map(Arc::clone) {
+            looks.spawn(async move { cell.look().await });
+        }
+        while looks.join_next().await.is_some() {}
     }
 
     /// Every configured secret, and whether it can be read now.

@@ -46,8 +46,6 @@ pub fn start(log: &Log, metrics: &Arc<Metrics>) -> Level {
     let subscriber = builder.finish().with(ErrorCount(Arc::clone(metrics)));
     // It fails only if somebody set one before, as tests may; that one serves as well.
     let _already_set = subscriber.try_init();
-    // A panic ends one connection or task: it belongs among the other lines, not between them.
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task panicked")));
     Level::new(move |level| {
         if !fixed {
             // It fails only if the subscriber is gone, and with it the log.

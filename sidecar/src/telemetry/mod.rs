@@ -4,6 +4,7 @@
 mod docs_test;
 pub mod log;
 pub mod metrics;
+pub mod panic;
 mod sparing;
 
 use std::error::Error;

@@ -105,6 +105,10 @@ impl Response {
         found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
     }
 
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

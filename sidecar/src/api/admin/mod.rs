@@ -25,6 +25,7 @@ use crate::intelligence::feeds::ReleaseError;
 use crate::orders::{Operator, Orders, Way};
 use crate::strangers::plain;
 use crate::telemetry::chain;
+use crate::trials::Trials;
 
 pub use body::{NewDecisionBody, NewModeBody};
 pub use decisions::{Decisions, WIDE_REMEDY};
@@ -35,6 +36,7 @@ pub struct Admin {
     pub orders: Arc<Orders>,
     pub door: Arc<Door>,
     pub examiner: Examiner,
+    pub trials: Trials,
     /// At `/`.
     pub console: Console,
 }
@@ -82,6 +84,7 @@ impl Admin {
         match (exchange.route, rest) {
             ("decisions", rest) => decisions::handle(desk, request, rest).await,
             ("mode", "") => modes::handle(desk, request).await,
+            ("secrets", "check") => self.check_secrets(request.method()).await,
             ("feeds", rest) => feeds(desk, request.method(), rest).await,
             (resource, rest) => {
                 only(request.method(), Method::GET, "GET")?;
@@ -109,6 +112,13 @@ impl Admin {
             ("doctor", "") => server::json(&self.examiner.examine().await),
             _ => Err(Problem::new(Kind::NotFound)),
         }
+    }
+
+    async fn check_secrets(&self, method: &Method) -> Result<Reply, Problem> {
+        only(method, Method::POST, "POST")?;
+        let tried = self.trials.run().await;
+        let busy = "the secrets are being tried already: ask again when that is over";
+        server::json(&tried.ok_or(Problem::new(Kind::Conflict).detail(busy))?)
     }
 }
 

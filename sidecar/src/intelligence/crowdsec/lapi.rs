@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, StatusCode, Uri};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
@@ -23,6 +23,8 @@ use crate::secrets::{SecretError, Secrets};
 
 /// One slash and a version: else CrowdSec notes no version.
 pub const AGENT: &str = concat!("crowdsec-portcullis-bouncer/v", env!("CARGO_PKG_VERSION"));
+/// Until a key is taken or refused.
+const KNOCK: Duration = Duration::from_secs(10);
 /// Until the answer begins. An API that sorts a large database takes its time.
 const BEGIN: Duration = Duration::from_secs(30);
 /// Between two pieces of it.
@@ -80,18 +82,12 @@ pub async fn ask<R: Receiver + Send + 'static>(
 ) -> Result<R, LapiError> {
     let get = Get {
         uri: stream(&config.url, question).ok_or(LapiError::Url)?,
-        headers: headers(config, secrets)?,
+        headers: headers(&secrets.get(&config.key)?)?,
         timeout: BEGIN,
         max_bytes: 0,
     };
     let (status, body) = http.open(get).await?;
-    match status {
-        StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(LapiError::Refused(status)),
-        StatusCode::NOT_FOUND => return Err(LapiError::NotThere),
-        status if status.is_redirection() => return Err(LapiError::Redirect),
-        status => return Err(LapiError::Status(status)),
-    }
+    heed(status)?;
     let (pieces, waiting) = mpsc::channel(WAITING);
     let reading = tokio::task::spawn_blocking(move || {
         let answer = Pieces {
@@ -103,6 +99,31 @@ pub async fn ask<R: Receiver + Send + 'static>(
     });
     hand_on(body, pieces).await;
     Ok(reading.await??)
+}
+
+/// Whether `key` is taken. Nothing but the key is looked at, and the stream's place does not move.
+pub async fn knock(
+    http: &HttpClient,
+    config: &CrowdSec,
+    key: &SecretString,
+) -> Result<(), LapiError> {
+    let get = Get {
+        uri: below(&config.url, "/v1/decisions").ok_or(LapiError::Url)?,
+        headers: headers(key)?,
+        timeout: KNOCK,
+        max_bytes: 0,
+    };
+    heed(http.head(get).await?)
+}
+
+fn heed(status: StatusCode) -> Result<(), LapiError> {
+    match status {
+        StatusCode::OK => Ok(()),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LapiError::Refused(status)),
+        StatusCode::NOT_FOUND => Err(LapiError::NotThere),
+        status if status.is_redirection() => Err(LapiError::Redirect),
+        status => Err(LapiError::Status(status)),
+    }
 }
 
 /// Ends early where the reader has seen enough.
@@ -128,16 +149,17 @@ async fn hand_on(mut body: Incoming, pieces: mpsc::Sender<io::Result<Bytes>>) {
 /// stays unknown when that one is taken back. Other scopes are asked for so that they can be counted.
 fn stream(base: &Uri, question: Question) -> Option<Uri> {
     let startup = matches!(question, Question::Everything);
-    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
-    let path = base.path().trim_end_matches('/').trim_end_matches("/v1");
-    let text = format!(
-        "{scheme}://{authority}{path}/v1/decisions/stream?startup={startup}&scopes=ip,range,country,as&dedup=false"
-    );
-    text.parse().ok()
+    let query = format!("startup={startup}&scopes=ip,range,country,as&dedup=false");
+    below(base, &format!("/v1/decisions/stream?{query}"))
 }
 
-fn headers(config: &CrowdSec, secrets: &Secrets) -> Result<HeaderMap, LapiError> {
-    let key = secrets.get(&config.key)?;
+fn below(base: &Uri, what: &str) -> Option<Uri> {
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let path = base.path().trim_end_matches('/').trim_end_matches("/v1");
+    format!("{scheme}://{authority}{path}{what}").parse().ok()
+}
+
+fn headers(key: &SecretString) -> Result<HeaderMap, LapiError> {
     let mut key = HeaderValue::try_from(key.expose_secret()).map_err(|_| LapiError::KeyText)?;
     key.set_sensitive(true);
     let mut headers = HeaderMap::new();

@@ -11,6 +11,7 @@ mod lapi;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use stream::Stream;
+pub use trial::try_key;
 
 use self::batch::Gatherer;
 use self::lapi::LapiError;

@@ -13,7 +13,8 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, StatusCode, Uri};
 use reputation::UnixSeconds;
-use secrecy::ExposeSecret;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -137,28 +138,31 @@ impl Fetcher {
     }
 
     fn add_key(&self, feed: &Feed, headers: &mut HeaderMap) -> Result<(), FetchError> {
-        let abuseipdb = feed.format == FeedFormat::AbuseIpdbJson;
-        if abuseipdb {
+        if feed.format == FeedFormat::AbuseIpdbJson {
             // Without it, errors come as HTML.
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         }
-        let Some(name) = &feed.key else {
-            return Ok(());
-        };
-        let key = self.secrets.get(name)?;
-        let (header, value) = if abuseipdb {
-            (
-                HeaderName::from_static("key"),
-                key.expose_secret().to_owned(),
-            )
-        } else {
-            (AUTHORIZATION, format!("Bearer {}", key.expose_secret()))
-        };
-        let mut value = HeaderValue::try_from(value).map_err(|_| FetchError::KeyText)?;
-        value.set_sensitive(true);
-        headers.insert(header, value);
+        if let Some(name) = &feed.key {
+            let (header, value) = key_header(feed, &self.secrets.get(name)?)?;
+            headers.insert(header, value);
+        }
         Ok(())
     }
+}
+
+/// Where the source looks for its key.
+pub fn key_header(
+    feed: &Feed,
+    key: &SecretString,
+) -> Result<(HeaderName, HeaderValue), FetchError> {
+    let (header, before) = match feed.format {
+        FeedFormat::AbuseIpdbJson => (HeaderName::from_static("key"), ""),
+        _ => (AUTHORIZATION, "Bearer "),
+    };
+    let text = Zeroizing::new(format!("{before}{}", key.expose_secret()));
+    let mut value = HeaderValue::from_str(&text).map_err(|_| FetchError::KeyText)?;
+    value.set_sensitive(true);
+    Ok((header, value))
 }
 
 /// When to look again after a success.

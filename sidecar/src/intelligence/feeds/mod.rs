@@ -13,6 +13,7 @@ mod keeper;
 mod last_good;
 mod slot;
 mod status;
+mod trial;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use formats::Listing;
 pub use keeper::{Keeper, Needs, ReleaseError};
 pub use slot::Slot;
 pub use status::{FeedStatus, place};
+pub use trial::try_key;
 
 use super::prefixes::PrefixMapBuilder;
 use crate::config::{Feed, FeedRole, ListScore};

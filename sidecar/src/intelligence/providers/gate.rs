@@ -4,6 +4,8 @@
 //! A call is booked in the store before it goes out, so that neither a crash nor a restart refills the
 //! quota.
 
+mod trying;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -88,13 +88,26 @@ impl Endpoint {
         &self,
         pushes: UnboundedSender<PushInfo>,
     ) -> Result<Connection, ConnectError> {
+        self.patiently(self.try_both(pushes)).await
+    }
+
+    /// Connects with `password` and leaves again.
+    pub async fn knock(&self, password: &SecretString) -> Result<(), ConnectError> {
+        let (pushes, _unheard) = unbounded_channel();
+        let opening = self.open_with(pushes, Some(password));
+        self.patiently(opening).await.map(drop)
+    }
+
+    async fn patiently(
+        &self,
+        opening: impl Future<Output = Result<Connection, ConnectError>>,
+    ) -> Result<Connection, ConnectError> {
         let patience = self.config.timeout.saturating_mul(4).max(SHORTEST_PATIENCE);
-        let opening = tokio::time::timeout(patience, self.open_patiently(pushes));
-        let opened = opening.await;
+        let opened = tokio::time::timeout(patience, opening).await;
         opened.map_err(|_elapsed| Fault::TimedOut(patience))?
     }
 
-    async fn open_patiently(
+    async fn try_both(
         &self,
         pushes: UnboundedSender<PushInfo>,
     ) -> Result<Connection, ConnectError> {

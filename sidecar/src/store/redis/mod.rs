@@ -21,6 +21,7 @@ mod scripts;
 mod shared;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trial;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use reputation::manifest::SnapshotVersion;
 use reputation::mode::ModeOverride;
 use reputation::{Decision, UnixSeconds};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use trial::try_password;
 
 use super::{
     Booking, DecisionChange, KEPT_PAST_EXPIRY, Store, StoreError, StoreHealth, StoreKind,
