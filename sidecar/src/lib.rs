@@ -4,6 +4,7 @@
 //! never on the filter.
 
 pub mod api;
+mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use reputation::decision::Origin;
-use reputation::{Action, Cidr, Decision, Rank};
+use reputation::{Action, Cidr, Decision, DecisionKind, Rank};
 
 use super::CliError;
 use super::args::{Allow, Ban};
@@ -173,8 +173,8 @@ fn allowed(decision: Decision) -> String {
 
 fn lifted(removed: &Removed, address: Cidr, allow: bool) -> String {
     let mut text = match removed.removed.len() {
-        0 => format!("there was no ban of {address}"),
-        number => format!("{} of {address} taken back", count(number, "ban")),
+        0 => format!("there was no ban or throttle of {address}"),
+        _ => format!("{} of {address} taken back", kinds(&removed.removed)),
     };
     if let Some(still) = removed.still_refused_by.as_ref().filter(|_| !allow) {
         let verb = if still.action == Action::Throttle {
@@ -188,6 +188,19 @@ fn lifted(removed: &Removed, address: Cidr, allow: bool) -> String {
         ));
     }
     text
+}
+
+/// `1 ban and 2 throttles`: the command takes back both.
+fn kinds(removed: &[Decision]) -> String {
+    let of = |kind: DecisionKind| removed.iter().filter(|it| it.kind == kind).count();
+    let named = [
+        (of(DecisionKind::Ban), "ban"),
+        (of(DecisionKind::Throttle), "throttle"),
+        (of(DecisionKind::Allow), "allow"),
+    ];
+    let there = named.into_iter().filter(|(number, _)| *number > 0);
+    let words: Vec<_> = there.map(|(number, noun)| count(number, noun)).collect();
+    words.join(" and ")
 }
 
 fn body(

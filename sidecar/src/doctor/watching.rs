@@ -29,7 +29,7 @@ pub fn config(config: &ConfigFacts) -> Finding {
     let check = Check::SidecarConfig;
     let path = &config.path;
     if let Some(fault) = &config.fault {
-        let seen = format!("{path} is not in force: {}", fault.replace('\n', " "));
+        let seen = format!("{path} is not in force: {fault}");
         let remedy = format!("mend it, and see: portcullis check-config {path}");
         return Finding::failing(check, seen, remedy);
     }
@@ -96,7 +96,10 @@ mod tests {
         };
         let finding = config(&faulty);
         assert_eq!(finding.state, State::Failing);
-        assert!(!finding.seen.contains('\n'), "{finding:?}");
+        assert!(
+            finding.seen.ends_with("line 2:\nunknown key"),
+            "{finding:?}"
+        );
         let waiting = ConfigFacts {
             needs_restart: vec!["listen.edge".to_owned()],
             ..good()

@@ -9,8 +9,8 @@ use std::time::Duration;
 use moka::sync::Cache;
 use reputation::{Cidr, ClientAddress, UnixSeconds};
 
-use super::chance::{is_early, spread_seconds};
 use super::providers::{Asked, Gate};
+use crate::chance::{is_early, spread_seconds};
 use crate::config::ProviderName;
 use crate::store::{KEPT_PAST_EXPIRY, Store, StoredVerdict, VerdictKey};
 use crate::telemetry::metrics::{CacheLayer, CacheResult};

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reputation::decision::Origin;
@@ -26,8 +27,11 @@ const WIDEST_V4: u8 = 16;
 const WIDEST_V6: u8 = 32;
 /// The longest reason and author that are kept, in characters.
 const LONGEST_TEXT: usize = 200;
-/// How often lapsed decisions are cleared away. They stop counting by themselves.
+/// How often lapsed decisions are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// For how long they stay in the store, in seconds. They count no more, but whoever deletes goes by a clock of
+/// its own: one that is ahead must not take from all others what is still in force.
+const GRACE: u32 = 3600;
 
 #[derive(Debug, Clone)]
 pub struct NewDecision {
@@ -114,6 +118,8 @@ pub struct Decisions {
     pub recent: Arc<RecentlyClean>,
     /// One change at a time, so that store and memory agree.
     changing: Mutex<()>,
+    /// How many the metrics tell of.
+    counted: AtomicUsize,
 }
 
 impl Decisions {
@@ -133,6 +139,7 @@ impl Decisions {
             metrics,
             recent,
             changing: Mutex::new(()),
+            counted: AtomicUsize::new(0),
         }
     }
 
@@ -191,7 +198,7 @@ impl Decisions {
 
     pub async fn remove(&self, what: Removal) -> Result<Vec<Decision>, DecisionError> {
         let one = self.changing.lock().await;
-        let removed = self.matching(|decision| what.takes_back(decision));
+        let mut removed = self.matching(|decision| what.takes_back(decision));
         if removed.is_empty() {
             return match what {
                 Removal::Id(id) => Err(DecisionError::Unknown(id)),
@@ -204,6 +211,8 @@ impl Decisions {
         };
         self.change(change).await?;
         drop(one);
+        let now = self.clock.now();
+        removed.retain(|decision| decision.in_force(now));
         for decision in &removed {
             tracing::info!(id = %decision.id, cidr = %decision.cidr, "decision removed");
         }
@@ -238,6 +247,7 @@ impl Decisions {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.count();
             if let Err(error) = self.clear_lapsed().await
                 && warning.is_due()
             {
@@ -251,7 +261,8 @@ impl Decisions {
 
     async fn clear_lapsed(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let lapsed = |decision: &Decision| !decision.in_force(now);
+        let long_ago = |end: UnixSeconds| end.plus(GRACE) <= now;
+        let lapsed = |decision: &Decision| decision.expires.is_some_and(long_ago);
         if !self
             .sources
             .decisions()
@@ -300,12 +311,14 @@ impl Decisions {
         }
         let clean = self.recent.all();
         let hit = clean.iter().filter(|address| new.cidr.contains(**address));
+        let now = self.clock.now();
+        let overlaps = |old: &Decision| old.in_force(now) && old.cidr.overlaps(new.cidr);
         Err(DecisionError::TooWide {
             cidr: new.cidr,
             hits: Hits {
                 address_bits: new.cidr.network().width() - new.cidr.len(),
                 recently_clean: hit.count(),
-                decisions: self.matching(|old| old.cidr.overlaps(new.cidr)).len(),
+                decisions: self.matching(overlaps).len(),
             },
         })
     }
@@ -347,9 +360,27 @@ impl Decisions {
     }
 
     fn put_in_force(&self, decisions: DecisionMap) {
-        self.metrics
-            .set_decisions(decisions.values().map(Arc::as_ref));
         self.sources.set_decisions(decisions);
+        self.show();
+    }
+
+    /// Shows in the metrics what lapsed since.
+    fn count(&self) {
+        let now = self.clock.now();
+        let decisions = self.sources.decisions();
+        let in_force = decisions.values().filter(|it| it.in_force(now)).count();
+        if in_force != self.counted.load(Ordering::Relaxed) {
+            self.show();
+        }
+    }
+
+    fn show(&self) {
+        let now = self.clock.now();
+        let decisions = self.sources.decisions();
+        let in_force: Vec<_> = decisions.values().filter(|it| it.in_force(now)).collect();
+        self.counted.store(in_force.len(), Ordering::Relaxed);
+        self.metrics
+            .set_decisions(in_force.into_iter().map(Arc::as_ref));
     }
 }
 

@@ -4,7 +4,6 @@
 //! [`Intelligence`] is the whole of it for `api` and `cli`; each module below owns one part.
 
 mod answers;
-pub(crate) mod chance;
 mod crowdsec;
 mod decisions;
 mod epochs;
@@ -334,7 +333,6 @@ impl Intelligence {
 
 async fn load(sources: &Sources, parts: &Parts) -> Result<(), StoreError> {
     let decisions = parts.store.decisions().await?;
-    parts.metrics.set_decisions(&decisions);
     let by_id = decisions
         .into_iter()
         .map(|decision| (decision.id, Arc::new(decision)));

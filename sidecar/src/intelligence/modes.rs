@@ -19,6 +19,8 @@ use crate::store::{Store, StoreError};
 const MOST: usize = 256;
 /// The longest route or glob, in bytes.
 const LONGEST_ROUTE: usize = 256;
+/// How often modes are made anew when a sibling changes them at the same moment.
+const TRIES: u32 = 8;
 /// How long to wait after the store did not take the modes.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -97,25 +99,27 @@ impl Modes {
         let seconds = ttl.map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
         let until = seconds.map(|seconds| self.clock.now().plus(seconds));
         let mode = ModeOverride { mode, route, until };
-        self.read_before_a_change(&mut kept).await;
-        let mut modes = self.in_force();
-        modes.retain(|other| other.route != mode.route);
-        if modes.len() >= MOST {
-            return Err(ModeError::TooMany);
-        }
         tracing::info!(mode = mode.mode.name(), route = ?mode.route, until = ?mode.until, "mode set");
-        modes.push(mode);
-        self.replace(modes, &mut kept).await
+        let with = |mut modes: Vec<ModeOverride>| {
+            modes.retain(|other| other.route != mode.route);
+            if modes.len() >= MOST {
+                return Err(ModeError::TooMany);
+            }
+            modes.push(mode.clone());
+            Ok(modes)
+        };
+        self.change(with, &mut kept).await
     }
 
     /// Takes back what was set for `route`; without one, everything.
     pub async fn clear(&self, route: Option<&str>) -> Result<(), ModeError> {
         let mut kept = self.changing.lock().await;
         tracing::info!(?route, "modes taken back");
-        self.read_before_a_change(&mut kept).await;
-        let mut modes = self.in_force();
-        modes.retain(|mode| route.is_some_and(|route| mode.route.as_deref() != Some(route)));
-        self.replace(modes, &mut kept).await
+        let without = |mut modes: Vec<ModeOverride>| {
+            modes.retain(|mode| route.is_some_and(|route| mode.route.as_deref() != Some(route)));
+            Ok(modes)
+        };
+        self.change(without, &mut kept).await
     }
 
     /// Reads what the store has now, where others may have written, or gives it what it did not take
@@ -145,16 +149,39 @@ impl Modes {
         Ok(differs)
     }
 
-    /// All modes are written at once, so one that a sibling has just set would be lost if it were not
-    /// known here yet. What cannot be read stays as it is: writing will say why.
-    async fn read_before_a_change(&self, kept: &mut Kept) {
-        if *kept == Kept::Yes {
-            let _unread = self.read(kept).await;
+    /// All modes are written at once, so they are written only if they still are what they were made of:
+    /// one that a sibling sets at this moment would be lost. Where they never are, such as among what no
+    /// sidecar wrote, the operator's word goes before.
+    async fn change(
+        &self,
+        change: impl Fn(Vec<ModeOverride>) -> Result<Vec<ModeOverride>, ModeError>,
+        kept: &mut Kept,
+    ) -> Result<(), ModeError> {
+        for _ in 0..TRIES {
+            if *kept == Kept::Yes {
+                // What cannot be read stays as it is: writing will say why.
+                let _unread = self.read(kept).await;
+            }
+            let before = self.sources.modes();
+            let modes = change(self.in_force())?;
+            match self.store.swap_modes(&before, &modes).await {
+                Ok(false) if *kept == Kept::Yes => {}
+                Ok(false) => break,
+                Ok(true) => return self.put_in_force(modes, kept, Ok(())).await,
+                Err(error) => return self.put_in_force(modes, kept, Err(error)).await,
+            }
         }
+        let modes = change(self.in_force())?;
+        let put = self.store.put_modes(&modes).await;
+        self.put_in_force(modes, kept, put).await
     }
 
-    async fn replace(&self, modes: Vec<ModeOverride>, kept: &mut Kept) -> Result<(), ModeError> {
-        let put = self.store.put_modes(&modes).await;
+    async fn put_in_force(
+        &self,
+        modes: Vec<ModeOverride>,
+        kept: &mut Kept,
+        put: Result<(), StoreError>,
+    ) -> Result<(), ModeError> {
         self.sources.set_modes(modes);
         self.publisher.publish(Changed::Words).await;
         *kept = if put.is_ok() { Kept::Yes } else { Kept::NotYet };

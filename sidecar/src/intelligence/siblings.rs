@@ -125,6 +125,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_modes_that_are_set_at_the_same_moment_none_is_lost() {
+        let redis = Server::start("").await;
+        let [one, other] = both(&redis).await;
+        let set = async |harness: &Harness, route: String| {
+            let set = harness.intelligence.set_mode(Mode::Off, Some(route), None);
+            set.await.unwrap();
+        };
+        for round in 0..20 {
+            tokio::join!(
+                set(&one, format!("one-{round}")),
+                set(&other, format!("other-{round}"))
+            );
+        }
+        for harness in [&one, &other] {
+            until(|| harness.intelligence.modes().len() == 40).await;
+        }
+    }
+
+    #[tokio::test]
     async fn the_brake_holds_without_the_store_and_reaches_the_siblings_when_it_is_back() {
         let mut redis = Server::start("").await;
         let [one, other] = both(&redis).await;

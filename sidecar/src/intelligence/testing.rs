@@ -49,7 +49,7 @@ pub struct Harness {
     pub clock: Arc<ManualClock>,
     pub metrics: Arc<Metrics>,
     pub directory: TempDir,
-    store: Arc<dyn Store>,
+    pub store: Arc<dyn Store>,
     shutdown: DropGuard,
 }
 

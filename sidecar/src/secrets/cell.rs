@@ -16,8 +16,8 @@ use super::held::{Held, Version};
 use super::reading::{self, Reading, understand};
 use super::vault::Shared;
 use super::{Both, SecretError, SecretStatus};
+use crate::chance::spread;
 use crate::config::{Secret, SecretName};
-use crate::intelligence::chance::spread;
 use crate::telemetry::chain;
 
 /// How often what is on this machine is looked at even if nobody uses it.

@@ -68,6 +68,16 @@ pub trait Store: Send + Sync {
     /// Replaces all overrides.
     async fn put_modes(&self, modes: &[ModeOverride]) -> Result<(), StoreError>;
 
+    /// Replaces all overrides if they still are `before`, in one step; whether they were. A store that only
+    /// this process writes has nobody to compare with.
+    async fn swap_modes(
+        &self,
+        _before: &[ModeOverride],
+        modes: &[ModeOverride],
+    ) -> Result<bool, StoreError> {
+        self.put_modes(modes).await.map(|()| true)
+    }
+
     /// How many calls to `provider` were booked on `day`.
     async fn quota(&self, provider: &str, day: Day) -> Result<u32, StoreError>;
 

@@ -23,6 +23,8 @@ pub enum Paint {
 
 const STATE_WIDTH: usize = 9;
 const NAME_WIDTH: usize = 19;
+/// Where what was seen begins, and each further line of it.
+const INDENT: usize = STATE_WIDTH + NAME_WIDTH + 4;
 
 pub fn json(findings: &[Finding]) -> Result<String, serde_json::Error> {
     serde_json::to_string(&Document {
@@ -92,8 +94,7 @@ fn entry(text: &mut String, finding: &Finding, paint: Paint) {
         .as_ref()
         .filter(|_| finding.state != State::Ok)
     {
-        let indent = STATE_WIDTH + NAME_WIDTH + 4;
-        let _written = writeln!(text, "{:indent$}-> {remedy}", "");
+        let _written = writeln!(text, "{:INDENT$}-> {remedy}", "");
     }
 }
 
@@ -106,7 +107,7 @@ fn line(text: &mut String, state: State, name: &str, seen: &str, paint: Paint) {
     let _written = writeln!(
         text,
         "  {on}{state:STATE_WIDTH$}{off} {name:NAME_WIDTH$} {}",
-        seen.replace('\n', " ")
+        seen.replace('\n', &format!("\n{:INDENT$}", ""))
     );
 }
 
@@ -158,7 +159,8 @@ mod tests {
         let expected = "\
 feeds
   ok        fresh               2 feeds
-  attention held                ipsum: it grew
+  attention held                ipsum:
+                                it grew
                                 -> portcullis feeds release ipsum
 
 providers

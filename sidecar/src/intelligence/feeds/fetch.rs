@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::file;
+use crate::chance::spread;
 use crate::config::{Feed, FeedFormat, FeedSource};
 use crate::http::{Get, HttpClient, HttpError};
-use crate::intelligence::chance::spread;
 use crate::intelligence::retry_after::retry_after;
 use crate::secrets::{SecretError, Secrets};
 

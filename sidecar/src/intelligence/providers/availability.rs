@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::limits::{LONGEST_ABSENCE, Limits, whole_seconds};
+use crate::chance::spread_seconds;
 use crate::clock::Day;
-use crate::intelligence::chance::spread_seconds;
 
 /// So many failures in a row close the gate.
 const FAILURES: u32 = 3;

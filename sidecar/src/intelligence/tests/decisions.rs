@@ -166,6 +166,43 @@ async fn a_lapsed_decision_stops_counting_and_is_cleared_away() {
     until(|| !harness.metrics.encode().unwrap().contains(gauge)).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_ahead_by_less_than_an_hour_deletes_nothing_for_all() {
+    let harness = Harness::start(OPEN).await;
+    let mut short = ban("198.18.0.7");
+    short.ttl = Some(Duration::from_secs(60));
+    harness.intelligence.add_decision(short).await.unwrap();
+    let kept = async || harness.store.decisions().await.unwrap().len();
+    harness.clock.advance(60 + 3599);
+    assert!(harness.intelligence.decisions().is_empty());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(kept().await, 1);
+    let unban = Removal::Bans("198.18.0.7".parse().unwrap());
+    harness.clock.advance(1);
+    for _ in 0..600 {
+        if kept().await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(kept().await, 0);
+    let removed = harness.intelligence.remove_decisions(unban).await.unwrap();
+    assert!(removed.removed.is_empty());
+}
+
+#[tokio::test]
+async fn what_lapsed_is_not_said_to_be_taken_back() {
+    let harness = Harness::start(OPEN).await;
+    let mut short = ban("198.18.0.7");
+    short.ttl = Some(Duration::from_secs(60));
+    harness.intelligence.add_decision(short).await.unwrap();
+    harness.clock.advance(61);
+    let unban = Removal::Bans("198.18.0.7".parse().unwrap());
+    let removed = harness.intelligence.remove_decisions(unban).await.unwrap();
+    assert!(removed.removed.is_empty());
+    assert!(harness.store.decisions().await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn very_wide_bans_tell_what_they_would_hit_and_need_force() {
     let harness = Harness::start(OPEN).await;

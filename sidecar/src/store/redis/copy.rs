@@ -4,9 +4,9 @@
 //! Two files, each replaced in one step: the version with each snapshot, the words (decisions and modes)
 //! a moment after they change.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -74,7 +74,8 @@ struct Placed<T> {
 
 const VERSION_FILE: &str = "redis-version.json";
 const WORDS_FILE: &str = "redis-words.json";
-const OWNER_ONLY: u32 = 0o700;
+const OWNERS_FOLDER: u32 = 0o700;
+const OWNER_ONLY: u32 = 0o600;
 /// Before any real epoch, which is a time: a store that was never seen supersedes nothing.
 const NOTHING: SnapshotVersion = SnapshotVersion {
     epoch: 1,
@@ -87,7 +88,10 @@ impl Copy {
     /// Reads the copy of the store at `place`, if there is one in `directory`, which is created. Blocks.
     pub fn open(directory: &Path, place: String, now: UnixSeconds) -> io::Result<Self> {
         let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(OWNER_ONLY).create(directory)?;
+        builder
+            .recursive(true)
+            .mode(OWNERS_FOLDER)
+            .create(directory)?;
         let version = read::<SnapshotVersion>(&directory.join(VERSION_FILE), &place);
         let version = version.filter(|it| it.epoch <= u64::from(now.0).saturating_add(SKEW));
         let words = read::<Words>(&directory.join(WORDS_FILE), &place);
@@ -193,7 +197,12 @@ impl Copy {
         let fresh = path.with_extension("new");
         let place = self.place.clone();
         let write = || -> io::Result<()> {
-            let mut file = io::BufWriter::new(File::create(&fresh)?);
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true);
+            let file = options.mode(OWNER_ONLY).open(&fresh)?;
+            // One that was left by a crash of an older version may have another.
+            file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
+            let mut file = io::BufWriter::new(file);
             serde_json::to_writer(&mut file, &Placed { place, content })?;
             file.flush()?;
             file.get_ref().sync_data()?;
@@ -271,6 +280,23 @@ mod tests {
         assert_eq!(again.next_version().version, 4);
         assert_eq!(open("elsewhere").version(), NOTHING);
         assert!(open("elsewhere").decisions().is_empty());
+    }
+
+    #[test]
+    fn only_the_owner_reads_it_wherever_it_lies() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let left = directory.path().join("redis-words.new");
+        fs::write(&left, "").unwrap();
+        fs::set_permissions(&left, Permissions::from_mode(0o644)).unwrap();
+        let copy = Copy::open(directory.path(), "here".to_owned(), CREATED).unwrap();
+        copy.set_decisions(vec![decision(1, "203.0.113.0/24")]);
+        copy.save_words();
+        copy.save_version();
+        for name in [WORDS_FILE, VERSION_FILE] {
+            let file = fs::metadata(directory.path().join(name)).unwrap();
+            assert_eq!(file.permissions().mode() & 0o777, OWNER_ONLY, "{name}");
+        }
     }
 
     #[test]

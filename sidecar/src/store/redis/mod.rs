@@ -53,6 +53,7 @@ pub struct RedisStore {
     _running: DropGuard,
 }
 
+const WRITE_MODES: &str = "write the modes";
 /// How long to wait at start for a Redis that does not answer, until the copy has to do.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -80,6 +81,29 @@ impl RedisStore {
             shared,
             _running: running.drop_guard(),
         })
+    }
+}
+
+impl RedisStore {
+    /// Has `command` write `modes`; whether it did.
+    async fn write_modes(
+        &self,
+        command: redis::Cmd,
+        modes: &[ModeOverride],
+    ) -> Result<bool, StoreError> {
+        let shared = &self.shared;
+        let was_known = shared.copy.has_words();
+        let changes = shared.link.ask(command).await;
+        let count = changes.map_err(|fault| failed(WRITE_MODES, fault))?;
+        if count == 0 {
+            return Ok(false);
+        }
+        shared.note_own_change(count);
+        shared.copy.set_modes(modes.to_vec());
+        if count == 1 && was_known {
+            shared.give_all_back().await;
+        }
+        Ok(true)
     }
 }
 
@@ -143,19 +167,19 @@ impl Store for RedisStore {
     }
 
     async fn put_modes(&self, modes: &[ModeOverride]) -> Result<(), StoreError> {
-        let what = "write the modes";
-        let shared = &self.shared;
-        let command = shared.scripts.put_modes(modes);
-        let command = command.map_err(|error| failed(what, error))?;
-        let was_known = shared.copy.has_words();
-        let changes = shared.link.ask(command).await;
-        let count = changes.map_err(|fault| failed(what, fault))?;
-        shared.note_own_change(count);
-        shared.copy.set_modes(modes.to_vec());
-        if count == 1 && was_known {
-            shared.give_all_back().await;
-        }
-        Ok(())
+        let command = self.shared.scripts.put_modes(modes);
+        let command = command.map_err(|error| failed(WRITE_MODES, error))?;
+        self.write_modes(command, modes).await.map(drop)
+    }
+
+    async fn swap_modes(
+        &self,
+        before: &[ModeOverride],
+        modes: &[ModeOverride],
+    ) -> Result<bool, StoreError> {
+        let command = self.shared.scripts.swap_modes(before, modes);
+        let command = command.map_err(|error| failed(WRITE_MODES, error))?;
+        self.write_modes(command, modes).await
     }
 
     async fn quota(&self, provider: &str, day: Day) -> Result<u32, StoreError> {

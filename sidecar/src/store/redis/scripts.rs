@@ -103,6 +103,14 @@ redis.call('SET', KEYS[1], ARGV[3])
 return announce(KEYS[2], ARGV[1], ARGV[2])
 ";
 
+/// As it was, or there were none and nothing was ever set.
+const SWAP_MODES: &str = r"
+local stood = redis.pcall('GETRANGE', KEYS[1], 0, 300000)
+if stood ~= ARGV[4] and not (stood == '' and ARGV[4] == '[]') then return 0 end
+redis.call('SET', KEYS[1], ARGV[3])
+return announce(KEYS[2], ARGV[1], ARGV[2])
+";
+
 /// What has not the length of an id is none, and is not sent. More of them than Redis lists in a fraction
 /// of `store.timeout` would keep it busy with nothing else.
 const LIST: &str = r"
@@ -268,6 +276,20 @@ impl Scripts {
         let keys = [self.keys.modes(), self.keys.changes()];
         let mut command = script(&[ANNOUNCE, PUT_MODES], &keys);
         self.sign(&mut command).arg(serde_json::to_vec(modes)?);
+        Ok(command)
+    }
+
+    /// Answers how many changes there were, or 0 if the modes are not `before` any more.
+    pub fn swap_modes(
+        &self,
+        before: &[ModeOverride],
+        modes: &[ModeOverride],
+    ) -> serde_json::Result<Cmd> {
+        let keys = [self.keys.modes(), self.keys.changes()];
+        let mut command = script(&[ANNOUNCE, SWAP_MODES], &keys);
+        self.sign(&mut command)
+            .arg(serde_json::to_vec(modes)?)
+            .arg(serde_json::to_vec(before)?);
         Ok(command)
     }
 
