@@ -211,4 +211,6 @@ fn policy(mut section: Section<'_>) -> Policy {
 #[cfg(test)]
 mod docs_test;
 #[cfg(test)]
+mod score_docs_test;
+#[cfg(test)]
 mod tests;
