@@ -199,6 +199,12 @@ fn feed_rows(feeds: &[FeedStatus]) -> String {
             (Some(why), _) => format!("held: {why} (portcullis feeds release {})", feed.name),
             (None, _) if feed.held => format!("held (portcullis feeds release {})", feed.name),
             (None, Some(error)) => format!("error: {error}"),
+            (None, None) if feed.trial_until.is_some() => format!(
+                "a new version adds {}, in shadow until {} (portcullis feeds release {} ends that)",
+                feed.in_shadow,
+                feed.trial_until.map_or_else(String::new, time),
+                feed.name
+            ),
             (None, None) if feed.in_shadow > 0 => format!("ok, {} in shadow", feed.in_shadow),
             (None, None) => "ok".to_owned(),
         };

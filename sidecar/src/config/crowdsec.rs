@@ -34,7 +34,7 @@ pub enum Remediation {
 const REFRESH: Duration = Duration::from_secs(10);
 const LIMITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// What decides about lists, and not here: a decision says itself what is done.
-const ROLES: [&str; 10] = [
+const ROLES: [&str; 11] = [
     "path",
     "score",
     "block",
@@ -43,6 +43,7 @@ const ROLES: [&str; 10] = [
     "family",
     "min_count",
     "at",
+    "trial",
     "shadow",
     "enforce_percent",
 ];

@@ -25,6 +25,8 @@ pub struct Feed {
     pub family: String,
     pub role: FeedRole,
     pub refresh: Duration,
+    /// How long what a new version adds is tried in shadow first.
+    pub trial: Option<Duration>,
     /// By entry: who stands under one is treated alike.
     pub say: Say,
     /// Sent to the URL as `Key` (AbuseIPDB) or as a bearer token.
@@ -101,6 +103,7 @@ impl FeedRole {
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const REFRESH: RangeInclusive<Duration> = SECOND..=Duration::from_secs(7 * 86_400);
+const TRIAL: RangeInclusive<Duration> = SECOND..=Duration::from_secs(86_400);
 /// AbuseIPDB permits five downloads a day on its free plan.
 const ABUSEIPDB_REFRESH: Duration = Duration::from_secs(6 * 3600);
 
@@ -160,6 +163,7 @@ fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
     let family = section.get("family", value::name);
     let role = role(section, format.as_ref());
     let refresh = section.get("refresh", value::duration(REFRESH));
+    let trial = section.get("trial", value::duration(TRIAL));
     let say = say::validate(section);
     let key = section.secret("key");
     match &source {
@@ -183,6 +187,7 @@ fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
         format,
         role: role?,
         refresh: refresh.unwrap_or(by_default),
+        trial,
         say,
         key,
     })

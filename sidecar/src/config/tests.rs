@@ -401,7 +401,7 @@ fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
         (
             "score = 90",
             "score = 90\ncolour = 1",
-            "`feed[0].colour` at line 6: is not a key here: the keys are name, format, min_count, at, path, url, family, score, block, allow, weight, refresh, shadow, enforce_percent, key",
+            "`feed[0].colour` at line 6: is not a key here: the keys are name, format, min_count, at, path, url, family, score, block, allow, weight, refresh, trial, shadow, enforce_percent, key",
         ),
     ] {
         let text = FEED.replacen(was, is, 1);

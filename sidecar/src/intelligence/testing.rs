@@ -39,6 +39,7 @@ pub fn file_feed(name: &str, path: &str) -> Feed {
         family: name.to_owned(),
         role: FeedRole::Block,
         refresh: Duration::from_secs(3600),
+        trial: None,
         say: Say::WHOLE,
         key: None,
     }

@@ -179,6 +179,7 @@ impl Stream {
             last_success: state.last_success,
             age_s: state.last_success.map(|success| success.until(now)),
             last_error: state.last_error.clone(),
+            trial_until: None,
             held: false,
             held_because: None,
             left_out: left_out.by_cause(),

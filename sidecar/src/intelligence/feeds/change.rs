@@ -82,7 +82,8 @@ impl Keeper {
     /// done, what is there stays.
     async fn read_again(&self, slot: &Arc<Slot>) {
         let _alone = self.taking.write().await;
-        let held = slot.state().held.take();
+        let held = slot.state().held.take().map(|held| held.copy);
+        let tried = self.back_out(slot).map(|trial| trial.copy);
         let copy = self.last_good(slot).await;
         let fetched = slot.state().fetched();
         // Where the copy could not be kept, the one on disk is older than what is in force.
@@ -93,8 +94,8 @@ impl Keeper {
                 Judged::Refused { cause, why } => self.refuse(slot, cause, why),
             }
         }
-        if let Some(held) = held {
-            self.try_in(slot, held.copy).await;
+        if let Some(newest) = held.or(tried) {
+            self.try_in(slot, newest).await;
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{FetchError, Fetched, Fetcher, Stamp, pause, pause_after};
+use super::guard::{Guarded, Hold};
 use super::last_good::{Copy, LastGood};
 use super::slot::{Judged, Slot, judge};
 use super::{FeedStatus, LoadedFeed};
@@ -94,6 +95,9 @@ impl Keeper {
         let view = self.needs.sources.view();
         let slot = view.setup.feed(name);
         let slot = slot.ok_or_else(|| ReleaseError::Unknown(name.to_owned()))?;
+        if self.end_trial(slot).await {
+            return Ok(());
+        }
         let held = slot.state().held.take();
         let held = held.ok_or_else(|| ReleaseError::NotHeld(name.to_owned()))?;
         tracing::info!(feed = name, "the held version is released");
@@ -108,7 +112,7 @@ impl Keeper {
             if changed {
                 self.needs.publisher.changed(Changed::Feeds);
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(slot.within_trial(pause)).await;
         }
     }
 
@@ -153,6 +157,9 @@ impl Keeper {
     /// Looks for a newer version. Says whether something changed, and when to look again.
     async fn poll(&self, slot: &Arc<Slot>) -> (bool, Duration) {
         let now = self.needs.clock.now();
+        if let Some(progress) = self.go_on_trying(slot, now).await {
+            return progress;
+        }
         let seen = slot.state().seen.clone();
         let fetcher = Fetcher {
             http: self.needs.http.clone(),
@@ -188,16 +195,13 @@ impl Keeper {
         let before = slot.state().loaded.clone();
         match self.judge(slot, &copy, before).await {
             Judged::Taken(guarded) => {
-                self.take(slot, guarded, copy).await;
+                if !self.begin_trial(slot, &guarded, &copy).await {
+                    self.take(slot, guarded, copy).await;
+                }
                 true
             }
             Judged::Held(guarded, hold) => {
-                self.needs
-                    .metrics
-                    .feed_refused(&slot.feed.name, hold.cause());
-                tracing::warn!(feed = slot.feed.name, %hold, "a new version is held: \
-                    `portcullis feeds release {}` lets it in", slot.feed.name);
-                slot.state().hold(guarded, copy, &hold);
+                self.hold(slot, guarded, copy, &hold);
                 false
             }
             Judged::Refused { cause, why } => {
@@ -205,6 +209,14 @@ impl Keeper {
                 false
             }
         }
+    }
+
+    pub(super) fn hold(&self, slot: &Slot, guarded: Guarded, copy: Copy, hold: &Hold) {
+        let name = &slot.feed.name;
+        self.needs.metrics.feed_refused(name, hold.cause());
+        tracing::warn!(feed = name, %hold, "a new version is held: \
+            `portcullis feeds release {name}` lets it in");
+        slot.state().hold(guarded, copy, hold);
     }
 
     /// Off the async threads: a list may have millions of lines. Without a version `before` it is not
@@ -238,7 +250,7 @@ impl Keeper {
     }
 
     /// Saves and puts in force.
-    async fn take(&self, slot: &Arc<Slot>, guarded: super::guard::Guarded, copy: Copy) {
+    pub(super) async fn take(&self, slot: &Arc<Slot>, guarded: Guarded, copy: Copy) {
         let (last_good, feed) = (self.last_good.clone(), Arc::clone(&slot.feed));
         let fetched = copy.fetched;
         self.put_in_force(slot, guarded, fetched);
@@ -253,12 +265,7 @@ impl Keeper {
         }
     }
 
-    pub(super) fn put_in_force(
-        &self,
-        slot: &Arc<Slot>,
-        guarded: super::guard::Guarded,
-        fetched: UnixSeconds,
-    ) {
+    pub(super) fn put_in_force(&self, slot: &Arc<Slot>, guarded: Guarded, fetched: UnixSeconds) {
         let feed = slot.state().put_in_force(&slot.feed, guarded, fetched);
         let entries = feed.entries();
         self.needs
@@ -269,7 +276,7 @@ impl Keeper {
     }
 
     /// The version in force, read under another guard.
-    pub(super) fn put_in_force_again(&self, slot: &Arc<Slot>, guarded: super::guard::Guarded) {
+    pub(super) fn put_in_force_again(&self, slot: &Arc<Slot>, guarded: Guarded) {
         let Some(fetched) = slot.state().fetched() else {
             return;
         };

@@ -23,7 +23,7 @@ pub struct LastGood {
 }
 
 /// A copy and what is known of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Copy {
     pub body: Bytes,
     pub stamp: Option<Stamp>,

@@ -1,8 +1,9 @@
 //! Lists of addresses: what is loaded from them and what they say of an address.
 //!
-//! `formats` reads them, `fetch` (and `file`) gets them, `guard` decides what is taken, `last_good` keeps the copy
-//! that survives a restart, `slot` holds one feed's state, `keeper` runs each feed's life and `change` follows the
-//! configuration. This module owns what is in force.
+//! `formats` reads them, `fetch` (and `file`) gets them, `guard` decides what is taken, `last_good` keeps the
+//! copy that survives a restart, `rehearsal` tries a new version in shadow, `slot` holds one feed's state, `keeper`
+//! runs each feed's life, `trial` tries its key, and `change` follows the configuration. This module owns what is in
+//! force.
 
 mod change;
 mod fetch;
@@ -11,10 +12,12 @@ pub mod formats;
 pub mod guard;
 mod keeper;
 mod last_good;
+mod rehearsal;
 mod slot;
 mod status;
 mod trial;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use reputation::score::{Indicator, Stance, Weight};
@@ -80,6 +83,25 @@ impl LoadedFeed {
             shadow: Arc::new(shadow),
             fetched,
         }
+    }
+
+    /// The same with what `next` lists beyond it in shadow, if that is anything.
+    pub fn trying(&self, next: &Listing) -> Option<Self> {
+        let known = self.listing.iter().chain(self.shadow.iter());
+        let known: HashSet<Cidr> = known.map(|(cidr, _)| cidr).collect();
+        let mut shadow = PrefixMapBuilder::new();
+        let added = next.iter().filter(|(cidr, _)| !known.contains(cidr));
+        for (cidr, score) in self.shadow.iter().chain(added) {
+            shadow.push(cidr, score);
+        }
+        let shadow = shadow.build();
+        (shadow.len() > self.shadow.len()).then(|| Self {
+            config: Arc::clone(&self.config),
+            weight: self.weight,
+            listing: Arc::clone(&self.listing),
+            shadow: Arc::new(shadow),
+            fetched: self.fetched,
+        })
     }
 
     /// With those in shadow.

@@ -27,6 +27,8 @@ pub struct State {
     /// then, until a version of its own is.
     pub inherited: Option<Arc<LoadedFeed>>,
     pub held: Option<Held>,
+    /// The version that is tried in shadow.
+    pub trial: Option<Trial>,
     /// The version that was last looked at, taken or not.
     pub seen: Option<Stamp>,
     pub last_error: Option<String>,
@@ -44,6 +46,14 @@ pub struct Held {
     pub guarded: Guarded,
     pub copy: Copy,
     because: String,
+}
+
+/// A version of which what it adds is in shadow for a while.
+pub struct Trial {
+    pub copy: Copy,
+    /// What is in force meanwhile.
+    pub before: Arc<LoadedFeed>,
+    pub ends: UnixSeconds,
 }
 
 /// What becomes of a version.
@@ -84,6 +94,7 @@ impl Slot {
             last_success: state.last_success,
             age_s: state.last_success.map(|success| success.until(now)),
             last_error: state.last_error.clone(),
+            trial_until: state.trial.as_ref().map(|trial| trial.ends),
             held: state.held.is_some(),
             held_because: state.held.as_ref().map(|held| held.because.clone()),
             ..FeedStatus::new(&self.feed)
@@ -139,6 +150,7 @@ impl State {
     ) -> Arc<LoadedFeed> {
         self.inherited = None;
         self.held = None;
+        self.trial = None;
         self.last_error = None;
         self.current = true;
         self.last_success = Some(fetched);

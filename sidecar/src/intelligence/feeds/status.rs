@@ -42,6 +42,9 @@ pub struct FeedStatus {
     pub age_s: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// Until when a newer version is tried in shadow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_until: Option<UnixSeconds>,
     /// Whether a newer version waits for `portcullis feeds release`.
     pub held: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +69,7 @@ impl FeedStatus {
             last_success: None,
             age_s: None,
             last_error: None,
+            trial_until: None,
             held: false,
             held_because: None,
         }

@@ -2,7 +2,7 @@
 
 use reputation::{Action, Band, Shadow, Verdict};
 
-use crate::intelligence::testing::{Harness, StandIn};
+use crate::intelligence::testing::{Harness, StandIn, until};
 
 const LIST: &str = "198.18.0.1\n198.18.0.2\n198.18.0.3\n198.18.0.4\n198.18.0.5\n198.18.0.6\n\
                     198.18.0.7\n198.18.0.8\n198.18.1.0/24\n2001:db8::7\n";
@@ -144,4 +144,72 @@ async fn a_provider_in_shadow_is_asked_and_has_no_say() {
     let verdict = harness.verdict("198.18.0.1").await;
     assert_eq!((verdict.action, verdict.shadow), (Action::Deny, None));
     assert_eq!(stand_in.seen().len(), 1);
+}
+
+fn on_trial(harness: &Harness) -> bool {
+    harness.intelligence.feeds()[0].trial_until.is_some()
+}
+
+/// A list of one entry, and a second version that adds `added`, on trial by now.
+async fn try_version(added: &str) -> Harness {
+    let feed = config("block = true\ntrial = \"10m\"\nrefresh = \"1s\"");
+    let harness = Harness::start_with(&[("new.txt", "198.18.0.1\n198.18.0.2\n")], &feed).await;
+    harness
+        .published(|now| harness.reason(now, "198.18.0.1").is_some())
+        .await;
+    assert!(!on_trial(&harness));
+    harness.write("new.txt", &format!("198.18.0.1\n{added}"));
+    until(|| on_trial(&harness)).await;
+    harness.published(|now| now.manifest.lookups).await;
+    harness
+}
+
+#[tokio::test]
+async fn what_a_new_version_adds_is_in_shadow_until_its_trial_is_over() {
+    let harness = try_version("198.18.1.0/24\n").await;
+    for old in ["198.18.0.1", "198.18.0.2"] {
+        assert_eq!(harness.verdict(old).await.action, Action::Deny);
+    }
+    let added = harness.verdict("198.18.1.7").await;
+    assert!(added.action == Action::Allow && would_deny(&added));
+    harness.clock.advance(601);
+    let snapshot = harness
+        .published(|now| harness.reason(now, "198.18.1.7").is_some())
+        .await;
+    assert_eq!(harness.reason(&snapshot, "198.18.0.2"), None);
+    assert!(!on_trial(&harness) && !snapshot.manifest.lookups);
+}
+
+#[tokio::test]
+async fn a_version_that_would_refuse_whom_its_trial_saw_served_well_is_held() {
+    let harness = try_version("198.18.1.0/24\n").await;
+    for host in 1..=8 {
+        harness.verdict(&format!("198.18.1.{host}")).await;
+    }
+    harness.clock.advance(601);
+    until(|| harness.intelligence.feeds()[0].held).await;
+    let status = harness.intelligence.feeds().swap_remove(0);
+    assert!(status.held_because.unwrap().contains("8 of 8"));
+    assert_eq!(status.in_shadow, 0);
+    let snapshot = harness.published(|now| !now.manifest.lookups).await;
+    assert_eq!(harness.reason(&snapshot, "198.18.1.7"), None);
+    assert_eq!(
+        harness.reason(&snapshot, "198.18.0.2").as_deref(),
+        Some("new")
+    );
+    harness.intelligence.release_feed("new").await.unwrap();
+    assert_eq!(harness.listed("198.18.1.7").as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn a_person_may_end_a_trial_early_and_a_version_that_adds_nothing_has_none() {
+    let harness = try_version("198.18.1.0/24\n").await;
+    harness.intelligence.release_feed("new").await.unwrap();
+    assert!(!on_trial(&harness));
+    assert_eq!(harness.listed("198.18.1.7").as_deref(), Some("new"));
+    harness.write("new.txt", "198.18.0.1\n");
+    harness
+        .published(|now| harness.reason(now, "198.18.1.7").is_none())
+        .await;
+    assert!(!on_trial(&harness));
 }
