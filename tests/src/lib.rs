@@ -12,6 +12,7 @@ pub mod config;
 pub mod crowdsec;
 pub mod envoy;
 pub mod error;
+pub mod mmdb;
 pub mod moto;
 pub mod parts;
 pub mod ports;

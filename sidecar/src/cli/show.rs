@@ -11,7 +11,9 @@ use super::decisions::{rows, rule};
 use super::output::{or_dash, table, time};
 use super::session::{Session, encode};
 use crate::intelligence::providers::Closed;
-use crate::intelligence::{Explanation, FeedStatus, ProviderStatus, SourceWord};
+use crate::intelligence::{
+    Context, DatabaseStatus, Explanation, FeedStatus, ProviderStatus, SourceWord,
+};
 use crate::secrets::{ExpiryBy, SecretStatus};
 
 #[derive(Deserialize)]
@@ -27,6 +29,8 @@ struct Released {
 #[derive(Deserialize)]
 struct Providers {
     providers: Vec<ProviderStatus>,
+    #[serde(default)]
+    databases: Vec<DatabaseStatus>,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +89,11 @@ pub async fn feeds(session: &Session, action: Option<&FeedAction>) -> Result<Str
 pub async fn providers(session: &Session) -> Result<String, CliError> {
     session
         .show("/v1/providers", |answer: Providers| {
-            provider_rows(&answer.providers)
+            let mut text = provider_rows(&answer.providers);
+            if !answer.databases.is_empty() {
+                text.push_str(&format!("\n{}", database_rows(&answer.databases)));
+            }
+            text
         })
         .await
 }
@@ -122,6 +130,12 @@ fn explained(explanation: &Explanation) -> String {
     }
     if !explanation.sources.is_empty() {
         text.push_str(&format!("\n{}", words(&explanation.sources)));
+    }
+    for word in &explanation.sources {
+        let context = word.context.as_ref().and_then(in_words);
+        if let Some(context) = context {
+            text.push_str(&format!("\n{}: {context}\n", word.source));
+        }
     }
     text.push_str(&sum(explanation));
     if let Some(shadow) = &explanation.shadow {
@@ -250,6 +264,44 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
         "LAST ERROR",
     ];
     table(titles, providers.iter().map(row).collect())
+}
+
+fn database_rows(databases: &[DatabaseStatus]) -> String {
+    let row = |database: &DatabaseStatus| {
+        let in_force = database.in_force.as_ref();
+        let state = match (&database.last_error, in_force) {
+            (Some(error), _) => format!("error: {error}"),
+            (None, Some(in_force)) if in_force.age_s > limit(database) => "out of date".to_owned(),
+            (None, _) => "ok".to_owned(),
+        };
+        let use_of = in_force.map(|it| if it.scores { "scores" } else { "explains" });
+        [
+            database.name.clone(),
+            or_dash(in_force.map(|it| it.database_type.as_str())),
+            or_dash(use_of),
+            in_force.map_or_else(|| "-".to_owned(), |it| time(it.built)),
+            in_force.map_or_else(|| "-".to_owned(), |it| age(it.age_s)),
+            or_dash(in_force.map(|it| it.nodes)),
+            state,
+        ]
+    };
+    let titles = ["DATABASE", "TYPE", "USE", "BUILT", "AGE", "NODES", "STATE"];
+    table(titles, databases.iter().map(row).collect())
+}
+
+fn limit(database: &DatabaseStatus) -> u32 {
+    u32::try_from(database.max_age_s).unwrap_or(u32::MAX)
+}
+
+/// What a database says besides its score.
+fn in_words(context: &Context) -> Option<String> {
+    let system = match (&context.asn, &context.organisation) {
+        (Some(asn), Some(organisation)) => Some(format!("{asn} {organisation}")),
+        (asn, organisation) => asn.clone().or_else(|| organisation.clone()),
+    };
+    let parts = system.into_iter().chain(context.country.clone());
+    let parts: Vec<_> = parts.chain(context.flags.iter().cloned()).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn provider_state(provider: &ProviderStatus) -> &'static str {

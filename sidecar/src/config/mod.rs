@@ -7,6 +7,7 @@
 
 pub mod budget;
 pub mod crowdsec;
+pub mod database;
 pub mod envoy;
 mod fault;
 pub mod feed;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 pub use budget::Budget;
 pub use crowdsec::CrowdSec;
+pub use database::{Asn, Country, Database, DatabaseKind, Flag, Scores};
 pub use envoy::Envoy;
 pub use fault::{Fault, Faults, Place};
 pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
@@ -55,6 +57,7 @@ pub struct Config {
     pub envoy: Envoy,
     pub feeds: Vec<Feed>,
     pub crowdsec: Vec<CrowdSec>,
+    pub databases: Vec<Database>,
     pub providers: Vec<Provider>,
     pub secrets: BTreeMap<SecretName, Secret>,
 }
@@ -142,6 +145,7 @@ impl Config {
             envoy: Envoy::validate(root.table("envoy")),
             feeds,
             crowdsec,
+            databases: database::validate_all(root.tables("database")),
             providers: provider::validate_all(root.tables("provider")),
             secrets: secret::validate_all(root.table("secret")),
         };

@@ -48,6 +48,8 @@ checks! {
     ProvidersQuota = "providers.quota",
     ProvidersAnswering = "providers.answering",
     ProvidersCache = "providers.cache",
+    DatabasesFresh = "databases.fresh",
+    DatabasesRefused = "databases.refused",
     OperatorModes = "operator.modes",
     OperatorDecisions = "operator.decisions",
     SnapshotPublished = "snapshot.published",

@@ -14,7 +14,9 @@ use super::operator::SnapshotFacts;
 use super::providers::CacheFacts;
 use super::secrets::{FileFacts, SecretFacts, TokenFacts};
 use super::watching::{ConfigFacts, LogFacts};
-use super::{Finding, feeds, guide, listeners, operator, providers, secrets, store, watching};
+use super::{
+    Finding, databases, feeds, guide, listeners, operator, providers, secrets, store, watching,
+};
 use crate::api::token;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -138,13 +140,14 @@ impl Examiner {
         [store::reachable(&health), store::durable(&health)]
     }
 
-    fn sources(&self) -> [Finding; 8] {
+    fn sources(&self) -> [Finding; 10] {
         let Examined {
             intelligence,
             metrics,
             ..
         } = &self.examined;
         let (lists, asked) = (intelligence.feeds(), intelligence.providers());
+        let files = intelligence.databases();
         let (questions, found) = metrics.cache_totals();
         let cache = CacheFacts {
             asked: questions,
@@ -159,6 +162,8 @@ impl Examiner {
             providers::quota(&asked),
             providers::answering(&asked),
             providers::cache(&asked, cache),
+            databases::fresh(&files),
+            databases::refused(&files),
         ]
     }
 

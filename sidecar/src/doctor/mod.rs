@@ -4,6 +4,7 @@
 //! (`cli::doctor`).
 
 mod check;
+mod databases;
 mod examiner;
 mod feeds;
 mod guide;

@@ -11,6 +11,7 @@ use reputation::{
 use serde::{Deserialize, Serialize};
 
 use super::answers::{ByProvider, Key};
+use super::databases::{Facts, Slot, Word};
 use super::feeds::Hearing;
 use super::lookup::Lookup;
 use super::providers::Gate;
@@ -68,12 +69,12 @@ pub struct Rule {
     pub expires: Option<UnixSeconds>,
 }
 
-/// What one feed or provider says.
+/// What one feed, provider or database says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SourceWord {
     pub source: String,
     pub family: String,
-    /// `score`, `block` or `allow` for a feed, `provider` for a provider.
+    /// `score`, `block` or `allow` for a feed, otherwise `provider` or `database`.
     pub role: String,
     pub score: u8,
     /// How far it is believed; absent where it is outside the arithmetic.
@@ -96,13 +97,30 @@ pub struct SourceWord {
     pub in_shadow: bool,
     /// For which prefix it was said.
     pub prefix: Cidr,
-    /// How long ago we got it, in seconds.
+    /// How long ago we got it, in seconds; of a database, how long ago it was built.
     pub age_s: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
     /// When the source last saw something, as it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<UnixSeconds>,
+    /// What a database says of whose the address is, and where, whether that has a score or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
+}
+
+/// What is no word for or against anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// The autonomous system, such as `AS64500`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asn: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
 }
 
 /// How many of the sources that should have a word had one. A missing word is not a clean one.
@@ -136,6 +154,7 @@ impl Lookup {
         };
         let mut sources = view.feed_words(address, &words, now);
         sources.extend(view.provider_words(address, &answers, &words, now));
+        sources.extend(view.database_words(address, &words, now));
         let vouched = |cap: Cap| {
             let by = indicators.get(cap.by)?.source.clone();
             Some(Vouched { by, from: cap.from })
@@ -202,6 +221,18 @@ impl<'a> Words<'a> {
     }
 }
 
+impl Context {
+    fn of(facts: Facts) -> Self {
+        let flags = facts.flags.iter();
+        Self {
+            flags: flags.map(|flag| flag.name().to_owned()).collect(),
+            asn: facts.asn.map(|asn| asn.to_string()),
+            organisation: facts.organisation,
+            country: facts.country.map(|country| country.to_string()),
+        }
+    }
+}
+
 impl SourceWord {
     fn weighed(self, weighed: Option<Weighed>) -> Self {
         let rounded = |number: f64| (number * 1000.0).round() / 1000.0;
@@ -240,6 +271,7 @@ impl View {
                 age_s: hit.feed.fetched.until(now),
                 categories: Vec::new(),
                 observed: None,
+                context: None,
             };
             let said = said.filter(|_| !hit.in_shadow);
             word.weighed(said.and_then(|said| words.find(&said)))
@@ -281,10 +313,43 @@ impl View {
                 age_s: said.fetched.until(now),
                 categories: indicator.categories,
                 observed: said.observed,
+                context: None,
             };
             Some(word.weighed(weighed))
         };
         self.setup.gates.iter().filter_map(word).collect()
+    }
+
+    fn database_words(
+        &self,
+        address: ClientAddress,
+        words: &Words<'_>,
+        now: UnixSeconds,
+    ) -> Vec<SourceWord> {
+        let word = |(slot, said): (&Slot, Word)| {
+            let scoring = slot.has_a_say();
+            let indicator = slot.indicator_of(&said);
+            let word = SourceWord {
+                source: indicator.source.clone(),
+                family: indicator.family.clone(),
+                role: "database".to_owned(),
+                score: indicator.score,
+                weight: scoring.then(|| indicator.weight.get()),
+                stance: indicator.stance,
+                part: None,
+                left: None,
+                points: None,
+                in_shadow: scoring && !slot.is_heard(address, Hearing::InForce),
+                prefix: said.network,
+                age_s: said.built.until(now),
+                categories: indicator.categories.clone(),
+                observed: None,
+                context: Some(Context::of(said.facts)),
+            };
+            word.weighed(scoring.then(|| words.find(&indicator)).flatten())
+        };
+        let said = self.setup.databases.words(address);
+        said.into_iter().map(word).collect()
     }
 }
 

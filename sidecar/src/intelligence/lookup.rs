@@ -125,7 +125,8 @@ impl Lookup {
         let said = gates
             .filter_map(|gate| answers.of(gate.name()))
             .any(|answer| answer.counts(now) && answer.said.is_some());
-        let known = said || !view.feeds.indicators(address, Hearing::InForce).is_empty();
+        let listed = !view.feeds.indicators(address, Hearing::InForce).is_empty();
+        let known = said || listed || view.setup.databases.speak_against(address);
         let life = Life::Final { ttl_s: SHORT_TTL };
         known.then(|| view.weigh(address, host, &answers, life, now))
     }

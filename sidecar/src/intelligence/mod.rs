@@ -5,6 +5,7 @@
 
 mod answers;
 mod crowdsec;
+pub mod databases;
 mod decisions;
 mod epochs;
 mod explain;
@@ -40,11 +41,12 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use databases::DatabaseStatus;
 pub use decisions::{
     DecisionError, Given, Hits, NewDecision, Removal, Removed, Restored, is_very_wide,
 };
 pub use epochs::Claim;
-pub use explain::{Coverage, Explanation, Rule, SourceWord, Vouched};
+pub use explain::{Context, Coverage, Explanation, Rule, SourceWord, Vouched};
 pub use feeds::{FeedStatus, ReleaseError};
 pub use modes::ModeError;
 pub use providers::ProviderStatus;
@@ -100,6 +102,7 @@ pub struct Intelligence {
     epochs: Arc<Epochs>,
     modes: Arc<Modes>,
     keeper: Arc<Keeper>,
+    databases: Arc<databases::Keeper>,
     streams: Arc<Streams>,
     lookup: Lookup,
     publisher: Publisher,
@@ -149,6 +152,12 @@ impl Intelligence {
             )),
             modes: Arc::new(Modes::new(&sources, &parts.store, &publisher, &parts.clock)),
             keeper: Arc::new(keeper),
+            databases: Arc::new(databases::Keeper::new(databases::Needs {
+                publisher: publisher.clone(),
+                shutdown: parts.shutdown.clone(),
+                clock: Arc::clone(&parts.clock),
+                metrics: Arc::clone(&parts.metrics),
+            })),
             streams: Arc::new(streams),
             lookup: Lookup::new(
                 Arc::clone(&sources),
@@ -270,6 +279,11 @@ impl Intelligence {
         let view = self.sources.view();
         let gates = view.setup.gates.iter();
         gates.map(|gate| gate.status()).collect()
+    }
+
+    pub fn databases(&self) -> Vec<DatabaseStatus> {
+        let now = self.clock.now();
+        self.sources.view().setup.databases.statuses(now)
     }
 
     /// The secrets that are configured.

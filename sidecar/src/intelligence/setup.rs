@@ -7,6 +7,7 @@ use std::sync::Arc;
 use reputation::Policy;
 
 use super::crowdsec::Stream;
+use super::databases::Databases;
 use super::feeds::Slot;
 use super::providers::Gate;
 use crate::config::{Budget, Config, Feed, Guard};
@@ -21,14 +22,15 @@ pub struct Setup {
     pub gates: Vec<Arc<Gate>>,
     /// The feeds, in the order of the configuration.
     pub feeds: Vec<Arc<Slot>>,
+    pub databases: Databases,
     /// The Local APIs of CrowdSec.
     pub streams: Vec<Arc<Stream>>,
 }
 
 impl Setup {
-    /// Whether anybody can be asked about an address that no image knows.
+    /// Whether more may be known here of an address that no image knows.
     pub fn can_ask(&self) -> bool {
-        !self.gates.is_empty()
+        !self.gates.is_empty() || self.databases.scoring_count() > 0
     }
 
     /// Whether `config` asks for nothing else than what is here.
@@ -41,10 +43,13 @@ impl Setup {
     pub fn speaks_as(&self, config: &Config) -> bool {
         let feeds = self.feeds.iter().map(|slot| slot.feed.as_ref());
         let streams = self.streams.iter().map(|stream| stream.config.as_ref());
+        let databases = self.databases.slots().iter();
+        let databases = databases.map(|slot| slot.config.as_ref());
         self.policy == config.policy
             && streams.eq(&config.crowdsec)
             && self.guard == config.guard
             && feeds.eq(&config.feeds)
+            && databases.eq(&config.databases)
             && self.asks_as(config)
     }
 
@@ -79,6 +84,7 @@ impl Default for Setup {
             secrets: Arc::new(Secrets::new(BTreeMap::new())),
             gates: Vec::new(),
             feeds: Vec::new(),
+            databases: Databases::default(),
             streams: Vec::new(),
         }
     }

@@ -42,6 +42,8 @@ impl Intelligence {
         }
         let feeds = self.keeper.places(&config.feeds, &secrets, &before);
         let streams = self.streams.places(&config.crowdsec, &secrets, &before);
+        let databases = self.databases.places(&config.databases, &before.databases);
+        let databases = databases.await;
         let next = Setup {
             policy: config.policy,
             guard: config.guard.clone(),
@@ -49,9 +51,11 @@ impl Intelligence {
             secrets,
             gates,
             feeds,
+            databases: databases.clone(),
             streams,
         };
         self.keeper.change(next).await;
+        self.databases.change(&before.databases, &databases);
         self.streams.change(&before);
         self.part_from_providers(&before, config);
     }

@@ -1,5 +1,5 @@
 //! From what is known to a verdict: an image's entry as it stands, or the arithmetic over everything
-//! that soft feeds and providers say.
+//! that soft feeds, providers and databases say.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub enum Life {
 }
 
 impl View {
-    /// What the soft feeds and the providers say of `address`, and their score.
+    /// What the soft feeds, the providers and the databases say of `address`, and their score.
     pub fn score(
         &self,
         address: ClientAddress,
@@ -45,7 +45,10 @@ impl View {
             let said = counting.and_then(|answer| answer.said.as_ref());
             indicators.extend(said.map(|said| gate.indicator(said)));
         }
+        let databases = &self.setup.databases;
+        indicators.extend(databases.indicators(address, hearing));
         let asked = self.feeds.soft_feeds(hearing) + gates.len();
+        let asked = asked + databases.scoring_on(address, hearing);
         let score = combine(&indicators, asked, self.setup.policy, now);
         (indicators, score)
     }
@@ -125,7 +128,9 @@ impl View {
     /// Whether any source has not the whole say.
     pub fn have_shadow(&self) -> bool {
         let mut gates = self.setup.gates.iter();
-        self.feeds.have_shadow() || gates.any(|gate| !gate.config().say.is_whole())
+        self.feeds.have_shadow()
+            || gates.any(|gate| !gate.config().say.is_whole())
+            || self.setup.databases.have_shadow()
     }
 
     /// For which addresses a verdict holds: the client's network as the filter asks for it, unless
@@ -147,7 +152,8 @@ impl View {
         };
         let split = found.is_some_and(|len| len > network.len())
             || published.is_some_and(|images| images.splits(network))
-            || self.feeds.splits(network);
+            || self.feeds.splits(network)
+            || self.setup.databases.splits(network);
         if split { host } else { network }
     }
 }

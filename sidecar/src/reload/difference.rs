@@ -14,6 +14,7 @@ pub fn sections(before: &Config, now: &Config) -> Vec<&'static str> {
         ("budget", before.budget != now.budget),
         ("envoy", before.envoy != now.envoy),
         ("feed", before.feeds != now.feeds),
+        ("database", before.databases != now.databases),
         ("provider", before.providers != now.providers),
         ("secret", before.secrets != now.secrets),
     ];
@@ -106,6 +107,7 @@ mod tests {
                 "[[feed]]\nname = \"a\"\npath = \"/a\"\nformat = \"plain\"\nblock = true",
                 "feed",
             ),
+            ("[[database]]\nname = \"a\"\npath = \"/a\"", "database"),
             ("[secret.a]\nfrom = \"env\"\nname = \"A\"", "secret"),
         ] {
             assert_eq!(sections(&empty, &config(text)), [section]);

@@ -24,6 +24,8 @@ fn written() -> Metrics {
     metrics.feed_configured("a", second);
     metrics.feed_taken("a", 1, UnixSeconds(1));
     metrics.feed_refused("a", "fetch");
+    metrics.database_taken("a", UnixSeconds(1));
+    metrics.database_refused("a", "faulty");
     metrics.set_decisions([&a_ban()]);
     metrics.set_modes([&off(None)]);
     metrics.store_health(&StoreHealth {

@@ -103,9 +103,10 @@ impl Admin {
             ("explain", address) => {
                 server::json(&self.intelligence.explain(request::address(address)?).await)
             }
-            ("providers", "") => {
-                server::json(&json!({ "providers": self.intelligence.providers() }))
-            }
+            ("providers", "") => server::json(&json!({
+                "providers": self.intelligence.providers(),
+                "databases": self.intelligence.databases(),
+            })),
             ("secrets", "") => {
                 server::json(&json!({ "secrets": self.intelligence.secrets().statuses() }))
             }

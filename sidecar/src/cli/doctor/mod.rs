@@ -41,11 +41,12 @@ const SETTLED: Duration = Duration::from_millis(700);
 const COUNTED: Duration = Duration::from_millis(400);
 
 /// Groups of checks that the sidecar makes of itself.
-const SIDECARS: [&str; 7] = [
+const SIDECARS: [&str; 8] = [
     "secrets",
     "sidecar",
     "store",
     "feeds",
+    "databases",
     "providers",
     "operator",
     "snapshot",

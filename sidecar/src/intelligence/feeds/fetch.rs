@@ -64,8 +64,8 @@ pub enum FetchError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{path} is larger than {MAX_BYTES} bytes")]
-    TooLarge { path: PathBuf },
+    #[error("{path} is larger than {limit} bytes")]
+    TooLarge { path: PathBuf, limit: usize },
     #[error("the source cannot be reached")]
     Http(#[from] HttpError),
     #[error("the source answered {status}")]
@@ -189,7 +189,7 @@ pub fn pause_after(feed: &Feed, failures: u32, error: &FetchError) -> Duration {
 
 async fn read_file(path: &Path, seen: Option<&Stamp>) -> Result<Fetched, FetchError> {
     let (here, seen) = (path.to_owned(), seen.cloned());
-    let reading = tokio::task::spawn_blocking(move || file::read(&here, seen.as_ref()));
+    let reading = tokio::task::spawn_blocking(move || file::read(&here, seen.as_ref(), MAX_BYTES));
     reading.await.unwrap_or_else(|failed| {
         Err(FetchError::Read {
             path: path.to_owned(),

@@ -9,16 +9,17 @@ use std::path::Path;
 use hyper::body::Bytes;
 use rustix::fs::OFlags;
 
-use super::fetch::{FetchError, Fetched, MAX_BYTES, Stamp};
+use super::fetch::{FetchError, Fetched, Stamp};
 
-/// The file's version, unless it is the one that `seen` describes. Blocks.
-pub fn read(path: &Path, seen: Option<&Stamp>) -> Result<Fetched, FetchError> {
+/// The file's version, unless it is the one that `seen` describes or has more than `limit` bytes. Blocks.
+pub fn read(path: &Path, seen: Option<&Stamp>, limit: usize) -> Result<Fetched, FetchError> {
     let unreadable = |source| FetchError::Read {
         path: path.to_owned(),
         source,
     };
     let too_large = || FetchError::TooLarge {
         path: path.to_owned(),
+        limit,
     };
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
@@ -33,14 +34,14 @@ pub fn read(path: &Path, seen: Option<&Stamp>) -> Result<Fetched, FetchError> {
         return Ok(Fetched::Unchanged);
     }
     let size = usize::try_from(metadata.size()).unwrap_or(usize::MAX);
-    if size > MAX_BYTES {
+    if size > limit {
         return Err(too_large());
     }
     // It may have grown since.
-    let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+    let most = u64::try_from(limit).unwrap_or(u64::MAX);
     let mut body = Vec::with_capacity(size);
     let read = file.take(most.saturating_add(1)).read_to_end(&mut body);
-    if read.map_err(unreadable)? > MAX_BYTES {
+    if read.map_err(unreadable)? > limit {
         return Err(too_large());
     }
     let body = Bytes::from(body);
@@ -61,8 +62,10 @@ mod tests {
     use super::*;
     use crate::telemetry::chain;
 
+    const LIMIT: usize = 1000;
+
     fn refused(path: &Path) -> String {
-        chain(&read(path, None).unwrap_err())
+        chain(&read(path, None, LIMIT).unwrap_err())
     }
 
     #[test]
@@ -85,14 +88,14 @@ mod tests {
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         std::fs::write(&file, "8.8.8.8\n").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let Fetched::New { body, stamp } = read(&link, None).unwrap() else {
+        let Fetched::New { body, stamp } = read(&link, None, LIMIT).unwrap() else {
             panic!("it was never seen before");
         };
         assert_eq!(body.as_ref(), b"8.8.8.8\n");
-        let again = read(&link, Some(&stamp)).unwrap();
+        let again = read(&link, Some(&stamp), LIMIT).unwrap();
         assert!(matches!(again, Fetched::Unchanged));
         let sparse = std::fs::File::create(&file).unwrap();
         sparse.set_len(10 << 30).unwrap();
-        assert!(refused(&link).contains("larger than"));
+        assert!(refused(&link).contains("larger than 1000 bytes"));
     }
 }

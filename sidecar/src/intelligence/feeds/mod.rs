@@ -7,7 +7,7 @@
 
 mod change;
 mod fetch;
-mod file;
+pub mod file;
 pub mod formats;
 pub mod guard;
 mod keeper;
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use reputation::score::{Indicator, Stance, Weight};
 use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, score};
 
+pub use fetch::{FetchError, Fetched, Stamp};
 pub use formats::Listing;
 pub use keeper::{Keeper, Needs, ReleaseError};
 pub use slot::Slot;

@@ -23,6 +23,8 @@ pub struct Families {
     pub feed_last_success: Family<FeedLabels, Gauge>,
     pub feed_refresh: Family<FeedLabels, Gauge>,
     pub feed_refused: Family<FeedRefusedLabels, Counter>,
+    pub database_build_time: Family<DatabaseLabels, Gauge>,
+    pub database_refused: Family<DatabaseRefusedLabels, Counter>,
     pub decisions: Family<DecisionLabels, Gauge>,
     pub mode_overrides: Family<ModeLabels, Gauge>,
     pub store_up: Gauge,
@@ -78,6 +80,17 @@ pub struct FeedRefusedLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DatabaseLabels {
+    pub database: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DatabaseRefusedLabels {
+    pub database: String,
+    pub cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DecisionLabels {
     pub origin: String,
     pub r#type: &'static str,
@@ -120,6 +133,8 @@ impl Families {
         let provider_seconds = "How long providers took to answer";
         let feed_time = "When a feed was last read in full";
         let feed_refresh = "How often a feed is looked at";
+        let build_time = "When the database in force was built";
+        let not_taken = "Database files that were not taken";
         let reload = "Whether the configuration last read was good";
         let reload_time = "When a good configuration was last read";
         let expiry = "When a secret expires, or should be replaced for its age";
@@ -144,6 +159,8 @@ impl Families {
             feed_last_success: seconds(r, "feed_last_success_timestamp", feed_time),
             feed_refresh: seconds(r, "feed_refresh", feed_refresh),
             feed_refused: add(r, "feed_refused", "Versions of a feed that were not taken"),
+            database_build_time: seconds(r, "database_build_timestamp", build_time),
+            database_refused: add(r, "database_refused", not_taken),
             decisions: add(r, "decisions", "Decisions in force"),
             mode_overrides: add(r, "mode_overrides", "Modes that operators set, in force"),
             store_up: add(r, "store_up", "Whether the store works"),

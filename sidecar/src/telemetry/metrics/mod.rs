@@ -14,9 +14,9 @@ use reputation::{Action, Decision, DecisionKind, UnixSeconds};
 use crate::intelligence::words::{self, Strength};
 use crate::store::StoreHealth;
 use families::{
-    CacheLabels, ConcernLabels, DecisionLabels, Families, FeedLabels, FeedRefusedLabels,
-    HttpLabels, ModeLabels, ProviderLabels, ProviderOutcomeLabels, ProviderReasonLabels,
-    RouteLabels, SecretLabels, ShadowLabels,
+    CacheLabels, ConcernLabels, DatabaseLabels, DatabaseRefusedLabels, DecisionLabels, Families,
+    FeedLabels, FeedRefusedLabels, HttpLabels, ModeLabels, ProviderLabels, ProviderOutcomeLabels,
+    ProviderReasonLabels, RouteLabels, SecretLabels, ShadowLabels,
 };
 
 /// The handle that everybody writes to, shared as `Arc<Metrics>`.
@@ -217,6 +217,35 @@ impl Metrics {
             cause,
         };
         self.families.feed_refused.get_or_create(&labels).inc();
+    }
+
+    pub fn database_taken(&self, database: &str, built: UnixSeconds) {
+        let labels = DatabaseLabels {
+            database: database.to_owned(),
+        };
+        let families = &self.families;
+        let built = built.0.into();
+        families
+            .database_build_time
+            .get_or_create(&labels)
+            .set(built);
+    }
+
+    /// `cause` is one of a refusal's fixed words.
+    pub fn database_refused(&self, database: &str, cause: &'static str) {
+        let labels = DatabaseRefusedLabels {
+            database: database.to_owned(),
+            cause,
+        };
+        self.families.database_refused.get_or_create(&labels).inc();
+    }
+
+    /// The database is not configured any more; what was counted of it stays.
+    pub fn forget_database(&self, database: &str) {
+        let labels = DatabaseLabels {
+            database: database.to_owned(),
+        };
+        self.families.database_build_time.remove(&labels);
     }
 
     /// Replaces the counts of decisions in the store; those not in `decisions` any more are not exported.

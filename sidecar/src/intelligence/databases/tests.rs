@@ -1,0 +1,406 @@
+use std::time::Instant;
+
+use hyper::body::Bytes;
+use kit::mmdb::{Mmdb, RecordSize, Tree, Value};
+use proptest::prelude::*;
+use reputation::{Band, Cidr, ClientAddress, UnixSeconds};
+
+use super::record::Facts;
+use super::volume::{Refusal, Volume};
+use crate::config::{Asn, Config, Country, Database, Flag};
+use crate::intelligence::testing::{Harness, until};
+use crate::intelligence::{DatabaseStatus, Explanation};
+use crate::telemetry::chain;
+
+const NOW: UnixSeconds = UnixSeconds(1_795_000_000);
+
+fn cidr(text: &str) -> Cidr {
+    text.parse().unwrap()
+}
+
+fn address(text: &str) -> ClientAddress {
+    text.parse().unwrap()
+}
+
+/// One `[[database]]` with these lines more.
+fn toml(lines: &str) -> String {
+    format!("[[database]]\nname = \"db\"\npath = \"{{dir}}/db.mmdb\"\nrefresh = \"1s\"\n{lines}\n")
+}
+
+fn config(lines: &str) -> Database {
+    let mut config = Config::parse(&toml(lines), std::iter::empty()).unwrap();
+    config.databases.remove(0)
+}
+
+fn open(lines: &str, bytes: Vec<u8>) -> Result<Volume, Refusal> {
+    Volume::open(&config(lines), Bytes::from(bytes), NOW)
+}
+
+fn refusal(lines: &str, bytes: Vec<u8>) -> String {
+    let refused = open(lines, bytes);
+    chain(&refused.err().unwrap())
+}
+
+fn set(flags: &[&'static str]) -> Value {
+    Value::Map(
+        flags
+            .iter()
+            .map(|flag| (*flag, Value::Flag(true)))
+            .collect(),
+    )
+}
+
+fn system(number: u32, name: &str) -> Value {
+    Value::Map(vec![
+        ("autonomous_system_number", Value::Number(number)),
+        ("autonomous_system_organization", Value::text(name)),
+    ])
+}
+
+fn place(key: &'static str, code: &str) -> Value {
+    Value::Map(vec![(
+        key,
+        Value::Map(vec![("iso_code", Value::text(code))]),
+    )])
+}
+
+fn asn() -> Mmdb {
+    Mmdb::new("GeoLite2-ASN")
+        .record(cidr("45.1.0.0/16"), &system(64500, "Example Net"))
+        .record(cidr("2a00:1::/32"), &system(64501, "Six\u{1b}[31m"))
+}
+
+fn anonymous() -> Mmdb {
+    Mmdb::new("GeoIP2-Anonymous-IP")
+        .record(
+            cidr("45.1.0.0/16"),
+            &set(&["is_anonymous", "is_hosting_provider"]),
+        )
+        .record(
+            cidr("45.1.2.3/32"),
+            &set(&["is_anonymous", "is_tor_exit_node"]),
+        )
+        .record(
+            cidr("2a00:1:2:3:8000::/65"),
+            &set(&["is_anonymous", "is_anonymous_vpn"]),
+        )
+}
+
+fn facts(volume: &Volume, text: &str) -> Facts {
+    volume.find(address(text)).unwrap().0
+}
+
+#[test]
+fn the_flags_of_an_address_are_those_of_its_smallest_network() {
+    for size in [RecordSize::Bits24, RecordSize::Bits28, RecordSize::Bits32] {
+        let volume = open("", anonymous().record_size(size).bytes()).unwrap();
+        let (found, network) = volume.find(address("45.1.2.3")).unwrap();
+        assert_eq!(found.flags, [Flag::Anonymous, Flag::Tor].into(), "{size:?}");
+        assert_eq!(network, cidr("45.1.2.3/32"));
+        let hosting = facts(&volume, "45.1.255.255").flags;
+        assert_eq!(hosting, [Flag::Anonymous, Flag::Hosting].into());
+        assert_eq!(volume.find(address("45.2.0.0")), None);
+        let vpn = facts(&volume, "2a00:1:2:3:8000::1").flags;
+        assert_eq!(vpn, [Flag::Anonymous, Flag::Vpn].into());
+        assert!(volume.splits(cidr("2a00:1:2:3::/64")));
+        assert!(!volume.splits(cidr("2a00:ffff::/64")));
+    }
+}
+
+#[test]
+fn a_system_and_a_country_are_read_from_each_makers_fields() {
+    let volume = open("", asn().bytes()).unwrap();
+    let found = facts(&volume, "45.1.9.9");
+    assert_eq!(
+        (found.asn, found.organisation.as_deref()),
+        (Some(Asn(64500)), Some("Example Net"))
+    );
+    // What moves the cursor of a terminal is left out.
+    let named = facts(&volume, "2a00:1::1").organisation;
+    assert_eq!(named.as_deref(), Some("Six[31m"));
+
+    let cities = Mmdb::new("GeoLite2-City")
+        .tree(Tree::V4)
+        .record(cidr("45.1.0.0/16"), &place("country", "DE"))
+        .record(cidr("45.2.0.0/16"), &place("registered_country", "FR"));
+    let volume = open("", cities.bytes()).unwrap();
+    assert_eq!(facts(&volume, "45.1.0.1").country, Country::parse("DE"));
+    assert_eq!(facts(&volume, "45.2.0.1").country, Country::parse("FR"));
+    let six = address("2a00:1::1");
+    assert!(!volume.covers(six) && volume.find(six).is_none());
+
+    let lite = Value::Map(vec![
+        ("asn", Value::text("AS64500")),
+        ("as_name", Value::text("Example Net")),
+        ("country", Value::text("Germany")),
+        ("country_code", Value::text("DE")),
+        ("vpn", Value::text("true")),
+        ("tor", Value::text("")),
+        ("hosting", Value::Flag(true)),
+    ]);
+    let lite = Mmdb::new("ipinfo lite").record(cidr("45.1.0.0/16"), &lite);
+    let found = facts(&open("", lite.bytes()).unwrap(), "45.1.0.1");
+    assert_eq!(
+        (found.asn, found.country),
+        (Some(Asn(64500)), Country::parse("DE"))
+    );
+    assert_eq!(found.flags, [Flag::Vpn, Flag::Hosting].into());
+}
+
+#[test]
+fn what_is_no_database_or_another_one_is_refused_and_why() {
+    let city = Mmdb::new("GeoLite2-City").record(cidr("45.1.0.0/16"), &place("country", "DE"));
+    let odd = Mmdb::new("Ours").record(cidr("45.1.0.0/16"), &system(1, "a"));
+    let later = asn().built(u64::from(NOW.0) + 2 * 86_400);
+    let empty = Mmdb::new("GeoLite2-ASN");
+    let text = Mmdb::new("GeoLite2-ASN").record(cidr("45.1.0.0/16"), &Value::text("AS1"));
+    for (lines, bytes, why) in [
+        (
+            "",
+            b"<html>maintenance</html>".to_vec(),
+            "no whole database",
+        ),
+        ("", Vec::new(), "no whole database"),
+        ("", odd.bytes(), "say so with kind"),
+        ("kind = \"asn\"", city.bytes(), "not what kind \"asn\" has"),
+        ("", empty.bytes(), "not what kind \"asn\" has"),
+        ("", text.bytes(), "not what kind \"asn\" has"),
+        ("", later.bytes(), "still to come"),
+    ] {
+        let told = refusal(lines, bytes);
+        assert!(told.contains(why) && told.contains("db.mmdb"), "{told}");
+    }
+    assert!(open("kind = \"asn\"", odd.bytes()).is_ok());
+}
+
+#[test]
+fn no_part_of_a_database_is_taken_for_the_whole() {
+    let whole = anonymous().bytes();
+    for end in 0..whole.len() {
+        assert!(
+            open("", whole[..end].to_vec()).is_err(),
+            "{end} of {}",
+            whole.len()
+        );
+    }
+}
+
+/// Each of 96 nodes leads to the next by both of its sides: more ways than there are atoms.
+#[test]
+fn a_tree_that_leads_to_the_same_place_again_and_again_is_given_up() {
+    let mut bytes = anonymous().record_size(RecordSize::Bits32).bytes();
+    let chain = Mmdb::new("GeoIP2-Anonymous-IP")
+        .record_size(RecordSize::Bits32)
+        .record(cidr("0.0.0.0/32"), &set(&["is_anonymous"]));
+    assert!(open("", chain.bytes()).is_ok());
+    for bomb in [&mut chain.bytes(), &mut bytes] {
+        for node in 0..96 {
+            let left = bomb[node * 8..node * 8 + 4].to_vec();
+            bomb[node * 8 + 4..node * 8 + 8].copy_from_slice(&left);
+        }
+        let begun = Instant::now();
+        assert!(refusal("", bomb.clone()).contains("no end"));
+        assert!(begun.elapsed().as_secs() < 10);
+    }
+}
+
+proptest! {
+    #[test]
+    fn mangled_bytes_neither_end_nor_stop_us(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        asked in any::<u128>(),
+    ) {
+        let mut bytes = anonymous().bytes();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(volume) = open("", bytes) {
+            for address in [ClientAddress::from_v6_bits(asked), address("45.1.2.3")] {
+                let _any = volume.find(address);
+                volume.splits(Cidr::host(address));
+            }
+        }
+    }
+}
+
+/// A harness with this database at its place.
+async fn started(database: &Mmdb, lines: &str) -> Harness {
+    let harness = Harness::start("").await;
+    put(&harness, &database.bytes());
+    harness.take_over(&toml(lines)).await;
+    harness
+}
+
+/// As geoipupdate does it: written beside, then put in place.
+fn put(harness: &Harness, bytes: &[u8]) {
+    let fresh = harness.directory.path().join("fresh.mmdb");
+    std::fs::write(&fresh, bytes).unwrap();
+    std::fs::rename(fresh, harness.directory.path().join("db.mmdb")).unwrap();
+}
+
+fn status(harness: &Harness) -> DatabaseStatus {
+    harness.intelligence.databases().remove(0)
+}
+
+async fn explain(harness: &Harness, text: &str) -> Explanation {
+    harness.intelligence.explain(address(text)).await
+}
+
+fn lookups(harness: &Harness) -> bool {
+    let current = harness.intelligence.snapshots().borrow().clone().unwrap();
+    current.manifest.lookups
+}
+
+#[tokio::test]
+async fn without_scores_a_database_only_explains_and_nobody_asks_for_it() {
+    let harness = started(&asn(), "").await;
+    assert!(!lookups(&harness));
+    let explanation = explain(&harness, "45.1.2.3").await;
+    assert_eq!((explanation.coverage.asked, explanation.score), (0, 0));
+    let word = &explanation.sources[0];
+    let context = word.context.clone().unwrap();
+    assert_eq!(context.asn.as_deref(), Some("AS64500"));
+    assert_eq!(context.organisation.as_deref(), Some("Example Net"));
+    assert_eq!((word.prefix, word.weight), (cidr("45.1.0.0/16"), None));
+    assert!(explain(&harness, "9.9.9.9").await.sources.is_empty());
+    assert!(!status(&harness).in_force.unwrap().scores);
+}
+
+#[tokio::test]
+async fn a_scoring_database_is_asked_about_strangers_and_never_refuses_as_shipped() {
+    let harness = started(&anonymous(), "").await;
+    assert!(lookups(&harness), "the proxies are to ask");
+    let verdict = harness.verdict("45.1.2.3").await;
+    assert_eq!(
+        (verdict.band, verdict.score),
+        (Band::Clean, 18),
+        "60 of 0.3"
+    );
+    let explanation = explain(&harness, "45.1.2.3").await;
+    assert_eq!(
+        (explanation.coverage.answered, explanation.coverage.asked),
+        (1, 1)
+    );
+    assert_eq!(explanation.sources[0].categories, ["anonymous", "tor"]);
+
+    harness
+        .take_over(&toml("flags = {}\nweight = 1.0\nasn = { AS1 = 1 }"))
+        .await;
+    assert_eq!(harness.verdict("45.1.2.3").await.score, 0);
+    harness
+        .take_over(&toml("flags = { tor = 90 }\nweight = 1.0"))
+        .await;
+    let verdict = harness.verdict("45.1.2.3").await;
+    assert_eq!((verdict.band, &*verdict.reason), (Band::Malicious, "db"));
+    // The neighbour in the /64 is another, so the verdict is not his.
+    let verdict = harness.verdict("2a00:1:2:3:8000::1").await;
+    assert_eq!(verdict.scope, cidr("2a00:1:2:3:8000::1/128"));
+    harness.take_over("").await;
+    assert!(!lookups(&harness));
+    assert_eq!(harness.verdict("45.1.2.3").await.score, 0);
+}
+
+#[tokio::test]
+async fn in_shadow_it_is_shown_what_a_database_would_lead_to_and_nothing_follows() {
+    let harness = started(
+        &anonymous(),
+        "flags = { tor = 90 }\nweight = 1.0\nshadow = true",
+    )
+    .await;
+    let verdict = harness.verdict("45.1.2.3").await;
+    assert_eq!((verdict.band, verdict.score), (Band::Clean, 0));
+    assert_eq!(verdict.shadow.unwrap().band, Band::Malicious);
+    assert!(explain(&harness, "45.1.2.3").await.sources[0].in_shadow);
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_counts_and_what_is_not_good_never_does() {
+    let ago = |seconds| asn().built(u64::from(NOW.0) - seconds);
+    let harness = started(&ago(3600), "").await;
+    let first = status(&harness).in_force.unwrap().built;
+    let older = ago(7200).bytes();
+    let newest = Mmdb::new("GeoLite2-ASN").record(cidr("45.1.0.0/16"), &system(64999, "New"));
+    let whole = newest.bytes();
+    let (cut, _) = whole.split_at(whole.len() - 10);
+    for (bytes, why, cause) in [
+        (cut, "no whole database", "faulty"),
+        (&b"maintenance"[..], "no whole database", "faulty"),
+        (
+            &anonymous().bytes()[..],
+            "of the kind \"anonymous\"",
+            "foreign",
+        ),
+        (&older[..], "before the one in force", "older"),
+    ] {
+        put(&harness, bytes);
+        let told = || status(&harness).last_error.unwrap_or_default();
+        until(|| told().contains(why)).await;
+        assert!(told().contains("db.mmdb"), "{}", told());
+        assert_eq!(status(&harness).in_force.unwrap().built, first);
+        let asn = explain(&harness, "45.1.2.3").await.sources[0]
+            .context
+            .clone();
+        assert_eq!(asn.unwrap().asn.as_deref(), Some("AS64500"));
+        let metrics = harness.metrics.encode().unwrap();
+        let counted = format!("cause=\"{cause}\"");
+        assert!(
+            metrics
+                .lines()
+                .any(|line| line.contains("database_refused") && line.contains(&counted))
+        );
+    }
+    put(&harness, &whole);
+    until(|| status(&harness).last_error.is_none()).await;
+    let asn = explain(&harness, "45.1.2.3").await.sources[0]
+        .context
+        .clone();
+    assert_eq!(asn.unwrap().asn.as_deref(), Some("AS64999"));
+}
+
+#[tokio::test]
+async fn a_link_that_is_swapped_counts_and_a_file_that_comes_late_is_found() {
+    let harness = Harness::start("").await;
+    let here = harness.directory.path().to_owned();
+    let link = here.join("db.mmdb");
+    harness.take_over(&toml("asn = { AS64500 = 90 }")).await;
+    assert!(
+        status(&harness)
+            .last_error
+            .unwrap()
+            .contains("cannot be read")
+    );
+    assert!(!lookups(&harness));
+    std::fs::write(here.join("one.mmdb"), asn().bytes()).unwrap();
+    std::os::unix::fs::symlink(here.join("one.mmdb"), &link).unwrap();
+    harness
+        .published(|published| published.manifest.lookups)
+        .await;
+    assert_eq!(harness.verdict("45.1.2.3").await.score, 27, "90 of 0.3");
+
+    let two = Mmdb::new("GeoLite2-ASN").record(cidr("45.1.0.0/16"), &system(64501, "Other"));
+    std::fs::write(here.join("two.mmdb"), two.bytes()).unwrap();
+    std::os::unix::fs::symlink(here.join("two.mmdb"), here.join("swapped")).unwrap();
+    std::fs::rename(here.join("swapped"), &link).unwrap();
+    let system = || {
+        let databases = &harness.intelligence.sources.view().setup.databases;
+        databases.words(address("45.1.2.3"))[0].1.facts.asn
+    };
+    until(|| system() == Some(Asn(64501))).await;
+}
+
+#[tokio::test]
+async fn a_changed_configuration_keeps_what_was_read_even_if_the_file_is_gone() {
+    let harness = started(&asn(), "").await;
+    std::fs::remove_file(harness.directory.path().join("db.mmdb")).unwrap();
+    harness
+        .take_over(&toml("asn = { AS64500 = 50 }\nweight = 1.0"))
+        .await;
+    assert_eq!(harness.verdict("45.1.2.3").await.score, 50);
+    assert!(
+        status(&harness)
+            .last_error
+            .unwrap()
+            .contains("cannot be read")
+    );
+}
