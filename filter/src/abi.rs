@@ -281,6 +281,7 @@ impl Host for Envoy {
             ("accept", "application/json"),
         ];
         pairs.extend(call.request_id.map(|id| ("x-request-id", id)));
+        pairs.extend(call.traceparent.map(|trace| ("traceparent", trace)));
         let headers = HeaderMap::encode(pairs.into_iter());
         let trailers = HeaderMap::encode([].into_iter());
         let mut token = 0;

@@ -10,6 +10,10 @@
 //! | `portcullis_score` | 0 to 100 |
 //! | `portcullis_decision` | the decision's id, as a refused client sees it |
 //! | `portcullis_source` | how the filter knew: `snapshot`, `cache`, `lookup` |
+//! | `portcullis_client` | the client's address; for refusals and throttling, also in monitor |
+//! | `portcullis_left_out` | how many refusals were not logged since the last that was |
+//!
+//! A refusal that is not to be logged has the request header `x-portcullis-unlogged` instead.
 
 use reputation::mode::Mode;
 use reputation::{Action, ClientAddress, DecisionId};
@@ -42,11 +46,14 @@ pub fn act<H: Host>(
         .decision
         .unwrap_or_else(|| DecisionId::for_listing(judgement.reason, client));
     let reason = visible(judgement.reason);
-    tell_the_log(turn.host, mode, judgement, &reason, decision);
+    let refuses = mode == Mode::Enforce && judgement.action == Action::Deny;
+    if !refuses || is_logged(turn, config) {
+        tell_the_log(turn.host, mode, client, judgement, &reason, decision);
+    }
     if mode != Mode::Enforce {
         return Flow::Continue;
     }
-    if judgement.action == Action::Deny {
+    if refuses {
         refuse::send(turn.host, &config.deny, Refusal::Denied(decision));
         return Flow::Pause;
     }
@@ -64,12 +71,17 @@ pub fn fail<H: Host>(
     turn: &mut Turn<'_, H>,
     config: &Config,
     policy: Policy,
+    client: Option<ClientAddress>,
     cause: FailureCause,
 ) -> Flow {
     turn.metrics.failure(policy.failure, cause);
     if policy.failure == Failure::Closed && policy.mode == Mode::Enforce {
-        turn.host.set_state("portcullis_verdict", "unavailable");
-        turn.host.set_state("portcullis_reason", cause.name());
+        if is_logged(turn, config) {
+            turn.host.set_state("portcullis_verdict", "unavailable");
+            turn.host.set_state("portcullis_reason", cause.name());
+            let client = client.map(|client| client.to_string());
+            client.inspect(|client| turn.host.set_state("portcullis_client", client));
+        }
         refuse::send(turn.host, &config.deny, Refusal::Unavailable);
         return Flow::Pause;
     }
@@ -83,9 +95,26 @@ pub fn pass_unknown<H: Host>(turn: &mut Turn<'_, H>, policy: Policy) -> Flow {
     Flow::Continue
 }
 
+/// Whether the refusal of the current request gets a line in the access log.
+fn is_logged<H: Host>(turn: &mut Turn<'_, H>, config: &Config) -> bool {
+    match turn.logged.next(turn.uptime, config.limits.logged) {
+        Some(0) => true,
+        Some(left_out) => {
+            turn.host
+                .set_state("portcullis_left_out", &left_out.to_string());
+            true
+        }
+        None => {
+            turn.host.set_request_header("x-portcullis-unlogged", "1");
+            false
+        }
+    }
+}
+
 fn tell_the_log<H: Host>(
     host: &H,
     mode: Mode,
+    client: ClientAddress,
     judgement: &Judgement<'_>,
     reason: &str,
     decision: DecisionId,
@@ -100,6 +129,9 @@ fn tell_the_log<H: Host>(
     host.set_state("portcullis_score", &judgement.score.to_string());
     host.set_state("portcullis_decision", &decision.to_string());
     host.set_state("portcullis_source", judgement.source.name());
+    if matches!(judgement.action, Action::Deny | Action::Throttle) {
+        host.set_state("portcullis_client", &client.to_string());
+    }
 }
 
 fn tell_the_upstream<H: Host>(host: &H, judgement: &Judgement<'_>, reason: &str) {

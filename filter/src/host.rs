@@ -74,6 +74,8 @@ pub struct Call<'a> {
     pub authority: &'a str,
     pub path: &'a str,
     pub request_id: Option<&'a str>,
+    /// The trace that the request belongs to, as W3C Trace Context writes it.
+    pub traceparent: Option<&'a str>,
     pub timeout_ms: u32,
 }
 

@@ -27,6 +27,7 @@ mod client;
 mod config;
 mod headers;
 mod host;
+mod logged;
 mod lookups;
 mod metrics;
 mod mode;

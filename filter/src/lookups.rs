@@ -23,6 +23,8 @@ const HOLD_MARGIN_MS: u32 = 2;
 /// After this an answer will not come any more: the root that asked is gone.
 const LOST_MICROS: u64 = 1_000_000;
 const MAX_ANSWER_BYTES: usize = 8 * 1024;
+/// The length of a `traceparent` in the first version of W3C Trace Context.
+const TRACEPARENT_BYTES: usize = 55;
 
 /// A request that is held until its client is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,12 +297,15 @@ fn dispatch<H: Host>(
     let wait_ms = hold_ms.map_or(PASS_WAIT_MS, |ms| (ms * 4 / 5).max(1));
     let id = |value: &[u8]| request_id(value).map(str::to_owned);
     let request_id = host.request_header("x-request-id", id).flatten();
+    let trace = |value: &[u8]| traceparent(value).map(str::to_owned);
+    let traceparent = host.request_header("traceparent", trace).flatten();
     let prefix = config.ipv6_prefix;
     let call = Call {
         cluster: &config.sidecar.cluster,
         authority: &config.sidecar.authority,
         path: &format!("/v1/verdict/{address}?wait_ms={wait_ms}&prefix={prefix}"),
         request_id: request_id.as_deref(),
+        traceparent: traceparent.as_deref(),
         timeout_ms: timeout_ms(hold_ms),
     };
     match host.call(&call) {
@@ -310,6 +315,13 @@ fn dispatch<H: Host>(
             None
         }
     }
+}
+
+/// A trace's ids, if the header's value is fit to be repeated; the sidecar reads it more closely.
+fn traceparent(value: &[u8]) -> Option<&str> {
+    let fits = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f' | b'-');
+    let fit = value.len() == TRACEPARENT_BYTES && value.iter().all(fits);
+    std::str::from_utf8(value).ok().filter(|_| fit)
 }
 
 /// Reads an answer. Without headers there was none (a reset), and nothing of it may be touched.

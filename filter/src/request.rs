@@ -48,7 +48,7 @@ pub fn on_request<H: Host>(
     }
     turn.metrics.address(kind);
     let Some(address) = address else {
-        return fail(turn, &plugin.config, policy, FailureCause::Address);
+        return fail(turn, &plugin.config, policy, None, FailureCause::Address);
     };
     if allowed {
         let judgement = Judgement::clean(Source::Local);
@@ -74,7 +74,7 @@ pub fn on_answered<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, answere
                     .judgement(compact, &config.actions, Source::Lookup);
                 act(turn, config, policy.mode, waiter.address, &judgement)
             }
-            (Err(cause), _) => fail(turn, config, policy, *cause),
+            (Err(cause), _) => fail(turn, config, policy, Some(waiter.address), *cause),
             // A neighbour in the same prefix, of whom this answer says nothing.
             _ => pass_unknown(turn, policy),
         };
@@ -108,7 +108,7 @@ fn decide<H: Host>(
     let generation = snapshot.generation();
     match known(&plugin.cache, config, address, generation, turn) {
         Some(Ok(judgement)) => act(turn, config, policy.mode, address, &judgement),
-        Some(Err(cause)) => fail(turn, config, policy, cause),
+        Some(Err(cause)) => fail(turn, config, policy, Some(address), cause),
         None => ask(
             turn,
             plugin,
@@ -158,7 +158,13 @@ fn ask<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, waiter: Waiter) -> 
         Asked::Passing => pass_unknown(turn, waiter.policy),
         Asked::Failed(cause) => {
             remember_failure(turn, plugin, waiter.address, cause);
-            fail(turn, &plugin.config, waiter.policy, cause)
+            fail(
+                turn,
+                &plugin.config,
+                waiter.policy,
+                Some(waiter.address),
+                cause,
+            )
         }
     }
 }

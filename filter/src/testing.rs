@@ -55,6 +55,7 @@ pub struct Made {
     pub cluster: String,
     pub path: String,
     pub request_id: Option<String>,
+    pub traceparent: Option<String>,
     pub timeout_ms: u32,
 }
 
@@ -235,6 +236,7 @@ impl Host for MockHost {
             cluster: call.cluster.to_owned(),
             path: call.path.to_owned(),
             request_id: call.request_id.map(str::to_owned),
+            traceparent: call.traceparent.map(str::to_owned),
             timeout_ms: call.timeout_ms,
         });
         Ok(token)

@@ -3,12 +3,14 @@
 use reputation::UnixSeconds;
 
 use crate::host::Host;
+use crate::logged::Logged;
 use crate::metrics::Metrics;
 
 pub struct Turn<'a, H: Host> {
     pub host: &'a H,
     pub metrics: &'a mut Metrics,
     pub random: &'a mut Random,
+    pub logged: &'a mut Logged,
     /// The time of day at the last tick: good to a tenth of a second, and free.
     pub now: UnixSeconds,
     /// The same moment on the clock that never jumps.

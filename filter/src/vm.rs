@@ -8,6 +8,7 @@ use reputation::UnixSeconds;
 
 use crate::config::{Checked, Config};
 use crate::host::{AnswerSize, ContextId, Flow, Host, Property, Token};
+use crate::logged::Logged;
 use crate::metrics::Metrics;
 use crate::plugin::Plugin;
 use crate::request;
@@ -23,6 +24,7 @@ pub struct Vm {
     seats: Vec<Seat>,
     metrics: Metrics,
     random: Random,
+    logged: Logged,
     now: UnixSeconds,
     uptime: Uptime,
     started_micros: u64,
@@ -54,6 +56,7 @@ impl Vm {
             seats: Vec::new(),
             metrics: Metrics::new(),
             random: Random::new(seed),
+            logged: Logged::default(),
             now: UnixSeconds(0),
             uptime: Uptime::default(),
             started_micros: 0,
@@ -176,6 +179,7 @@ impl Vm {
             host,
             metrics: &mut self.metrics,
             random: &mut self.random,
+            logged: &mut self.logged,
             now: self.now,
             uptime: self.uptime,
         };

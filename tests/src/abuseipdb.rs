@@ -25,6 +25,7 @@ struct State {
     delay: Duration,
     failure: Option<Answer>,
     asked: Vec<String>,
+    requests: Vec<Asked>,
     /// The keys it accepts, if not just [`KEY`].
     keys: Option<Vec<String>>,
     refused: usize,
@@ -89,6 +90,11 @@ impl AbuseIpDb {
         with(&self.state, |state| state.failure = answer);
     }
 
+    /// The requests with which it was asked, in order.
+    pub fn requests(&self) -> Vec<Asked> {
+        with(&self.state, |state| state.requests.clone())
+    }
+
     /// The addresses that it was asked about, in order.
     pub fn asked(&self) -> Vec<String> {
         with(&self.state, |state| state.asked.clone())
@@ -108,6 +114,7 @@ impl State {
             return error(422, "The ip address field is required.");
         };
         self.asked.push(address.clone());
+        self.requests.push(asked.clone());
         if !self.accepts(asked.header("key")) {
             self.refused += 1;
             return error(

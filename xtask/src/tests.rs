@@ -101,6 +101,9 @@ fn validate(workspace: &Workspace, built: &Built) -> Result<(), Error> {
     std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
     let mut config = EdgeConfig::shipped()?;
     config.set_wasm(&built.wasm)?;
+    if !kit::envoy::knows_masks(&built.envoy)? {
+        config.without_masks();
+    }
     for (what, config) in [
         ("envoy.yaml", &config),
         ("envoy.yaml with portcullis.yaml", &config.in_one()),

@@ -101,6 +101,8 @@ pub struct Limits {
     pub lookups: usize,
     /// Requests held at once.
     pub held: usize,
+    /// Refusals that go to the access log within a second.
+    pub logged: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -236,6 +236,7 @@ fn limits(root: &mut Section<'_>, findings: &mut Findings) -> Limits {
     let limits = Limits {
         lookups: limit("lookups", 1, 1_024),
         held: limit("held", 0, 4_096),
+        logged: u32::try_from(limit("logged", 0, 100)).unwrap_or(u32::MAX),
     };
     section.close(findings);
     limits
@@ -349,6 +350,7 @@ mod tests {
         assert_eq!(config.cache_entries, 65_536);
         assert_eq!(config.limits.lookups, 1_024);
         assert_eq!(config.limits.held, 4_096);
+        assert_eq!(config.limits.logged, 100);
         assert_eq!(config.deny.status, 403);
         assert_eq!(config.ready_path.as_deref(), Some("/.portcullis/ready"));
         assert!(config.routes.is_empty());
@@ -477,12 +479,12 @@ mod tests {
         assert_eq!(checked.config.limits.held, 5);
         assert_eq!(
             checked.warnings,
-            ["limits.heldd: unknown key; known here: lookups, held"]
+            ["limits.heldd: unknown key; known here: lookups, held, logged"]
         );
         let faults = faults(r#"{"strict":true,"limits":{"heldd":6}}"#);
         assert_eq!(
             faults,
-            ["limits.heldd: unknown key; known here: lookups, held"]
+            ["limits.heldd: unknown key; known here: lookups, held, logged"]
         );
     }
 

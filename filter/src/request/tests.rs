@@ -5,6 +5,7 @@ use reputation::{Action, Band, DecisionId, Rank, Shadow, UnixSeconds, Verdict};
 use super::*;
 use crate::allocations;
 use crate::host::{AnswerSize, CallError, Property, Token};
+use crate::logged::Logged;
 use crate::metrics::Metrics;
 use crate::snapshot::Incoming;
 use crate::testing::{MockHost, clean_verdict, config, deny_verdict};
@@ -19,6 +20,7 @@ struct Stage {
     host: MockHost,
     metrics: Metrics,
     random: Random,
+    logged: Logged,
     plugin: Plugin,
     now: UnixSeconds,
 }
@@ -38,6 +40,7 @@ impl Stage {
             host: &host,
             metrics: &mut metrics,
             random: &mut random,
+            logged: &mut Logged::default(),
             now: NOW,
             uptime: Uptime(NOW.0),
         };
@@ -46,6 +49,7 @@ impl Stage {
             host,
             metrics,
             random,
+            logged: Logged::default(),
             plugin,
             now: NOW,
         }
@@ -56,6 +60,7 @@ impl Stage {
             host: &self.host,
             metrics: &mut self.metrics,
             random: &mut self.random,
+            logged: &mut self.logged,
             now: self.now,
             uptime: Uptime(self.now.0),
         };
@@ -363,8 +368,44 @@ fn monitor_counts_and_tells_the_log_and_passes() {
     assert_eq!(state("portcullis_score"), "100");
     assert_eq!(state("portcullis_decision"), "0000000000000007");
     assert_eq!(state("portcullis_source"), "snapshot");
+    assert_eq!(state("portcullis_client"), "192.0.2.1");
     let counted = "portcullis_verdicts_total.action.deny.source.snapshot.mode.monitor";
     assert_eq!(stage.count(counted), 1);
+}
+
+#[test]
+fn a_flood_of_refusals_is_logged_in_part_and_counted_whole() {
+    let mut stage = Stage::new(r#"{"mode":"enforce","limits":{"logged":2}}"#);
+    let banned = [("192.0.2.1", Rank::OperatorBan, BAN, None)];
+    stage.load(&banned, &[], 1, false);
+    let refused = |stage: &mut Stage| {
+        stage.host.clear_headers();
+        assert_eq!(stage.request("192.0.2.1"), Flow::Pause);
+        stage.host.header("x-portcullis-unlogged").is_some()
+    };
+    let unlogged: Vec<_> = (0..5).map(|_| refused(&mut stage)).collect();
+    assert_eq!(unlogged, [false, false, true, true, true]);
+    assert_eq!(stage.host.state("portcullis_left_out"), None);
+    stage.now = stage.now.plus(1);
+    assert!(!refused(&mut stage));
+    let left_out = stage.host.state("portcullis_left_out");
+    assert_eq!(left_out.as_deref(), Some("3"));
+    assert_eq!(stage.host.sent().len(), 6);
+    let counted = "portcullis_verdicts_total.action.deny.source.snapshot.mode.enforce";
+    assert_eq!(stage.count(counted), 6);
+}
+
+#[test]
+fn who_is_merely_tagged_is_not_named_in_the_log() {
+    let mut stage = Stage::new(r#"{"mode":"enforce","actions":{"malicious":"tag"}}"#);
+    let listed = [("192.0.2.1", Rank::HardSource, LISTED, None)];
+    stage.load(&listed, &[], 1, false);
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    assert_eq!(
+        stage.host.state("portcullis_verdict").as_deref(),
+        Some("tag")
+    );
+    assert_eq!(stage.host.state("portcullis_client"), None);
 }
 
 #[test]
@@ -382,6 +423,19 @@ fn off_does_nothing_at_all() {
 }
 
 #[test]
+fn a_look_up_belongs_to_the_trace_of_its_request_if_that_is_one() {
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let forged = good.replace('a', "\n");
+    for (given, sent) in [(good, Some(good)), (forged.as_str(), None), ("00", None)] {
+        let mut stage = Stage::new(ENFORCE);
+        stage.host.put_header("traceparent", given.as_bytes());
+        stage.request("8.8.8.8");
+        let calls = stage.host.calls();
+        assert_eq!(calls[0].traceparent.as_deref(), sent, "{given:?}");
+    }
+}
+
+#[test]
 fn an_unknown_address_is_asked_about_once_and_known_the_next_time() {
     let mut stage = Stage::new(ENFORCE);
     stage.host.put_header("x-request-id", b"r-1");
@@ -392,6 +446,7 @@ fn an_unknown_address_is_asked_about_once_and_known_the_next_time() {
     assert_eq!(calls[0].cluster, "portcullis");
     assert_eq!(calls[0].path, "/v1/verdict/8.8.8.8?wait_ms=150&prefix=64");
     assert_eq!(calls[0].request_id.as_deref(), Some("r-1"));
+    assert_eq!(calls[0].traceparent, None);
     stage.answer_with(calls[0].token, &deny_verdict("8.8.8.8/32"));
     assert_eq!(stage.request("8.8.8.8"), Flow::Pause);
     assert!(stage.host.calls().is_empty());

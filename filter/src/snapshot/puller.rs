@@ -343,6 +343,7 @@ fn call<H: Host>(host: &H, sidecar: &Sidecar, path: &str, timeout_ms: u32) -> Re
         authority: &sidecar.authority,
         path,
         request_id: None,
+        traceparent: None,
         timeout_ms,
     };
     host.call(&call)

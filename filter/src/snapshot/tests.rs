@@ -11,6 +11,7 @@ use reputation::{Band, Cidr, Rank};
 
 use super::*;
 use crate::host::{AnswerSize, Host};
+use crate::logged::Logged;
 use crate::metrics::Metrics;
 use crate::plugin::Plugin;
 use crate::testing::{Made, MockHost, config, ip};
@@ -144,6 +145,7 @@ impl World {
             host: &self.host,
             metrics: &mut metrics,
             random: &mut random,
+            logged: &mut Logged::default(),
             now: UnixSeconds::from_secs(now / SECOND),
             uptime: Uptime::of_micros(now),
         };
@@ -215,6 +217,7 @@ impl Worker {
             host,
             metrics: &mut self.metrics,
             random: &mut self.random,
+            logged: &mut Logged::default(),
             now: host.unix_now(),
             uptime: Uptime::of_micros(host.now_micros()),
         };

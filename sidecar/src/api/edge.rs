@@ -8,7 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, StatusCode};
 use reputation::digest::Digest;
 use reputation::manifest::SnapshotVersion;
-use reputation::{Action, Band, ClientAddress};
+use reputation::{Action, Band, Cidr, ClientAddress, Verdict};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -115,13 +115,16 @@ impl Edge {
         let prefix = prefix.unwrap_or(DEFAULT_PREFIX);
         let verdict = self.intelligence.verdict(address, prefix, wait).await;
         if tracing::enabled!(tracing::Level::DEBUG) {
+            let (client, network) = shown(address, &verdict);
             tracing::debug!(
                 request_id = %exchange.id.text(),
-                %address,
+                client = client.map(tracing::field::display),
+                network = network.map(tracing::field::display),
                 verdict = verdict.action.name(),
                 band = verdict.band.name(),
                 score = verdict.score,
                 reason = verdict.reason,
+                decision_id = verdict.decision.map(tracing::field::display),
                 provisional = verdict.provisional,
                 "verdict"
             );
@@ -202,6 +205,17 @@ impl Edge {
     }
 }
 
+/// What the log may hold of a client: the address if it is refused or throttled, else its /24 or /48.
+fn shown(client: ClientAddress, verdict: &Verdict) -> (Option<ClientAddress>, Option<Cidr>) {
+    match verdict.action {
+        Action::Deny | Action::Throttle => (Some(client), None),
+        Action::Allow | Action::Tag => {
+            let length = if client.is_v4() { 24 } else { 48 };
+            (None, Cidr::new(client, length))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::sync::watch;
@@ -248,6 +262,7 @@ mod tests {
         let id = super::super::request::RequestId::Own(1);
         let exchange = Exchange {
             id,
+            trace: None,
             peer: super::super::listener::Peer::Socket,
             route: "verdict",
             notable: false,

@@ -15,11 +15,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::listener::{Connection, Listener, Peer};
 use super::problem::Problem;
 use super::request::RequestId;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TraceParent};
 
 pub const JSON: &str = "application/json";
 
@@ -29,6 +30,8 @@ pub type Reply = Response<Full<Bytes>>;
 pub trait Handler: Send + Sync + 'static {
     /// The listener's name in logs and metrics.
     const NAME: &'static str;
+    /// When a line in the log says which of its requests it is about.
+    const NAMED: Named = Named::WhenDebugging;
 
     /// Never fails: a problem becomes a document.
     fn handle(
@@ -38,9 +41,17 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Reply, Problem>> + Send;
 }
 
+/// Look-ups are many: naming each in every line costs something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Always,
+    WhenDebugging,
+}
+
 /// What is noted of one request while it is served.
 pub struct Exchange {
     pub id: RequestId,
+    pub trace: Option<TraceParent>,
     pub peer: Peer,
     /// A fixed word per route: the metric's label.
     pub route: &'static str,
@@ -54,6 +65,8 @@ struct Server<H> {
     metrics: Arc<Metrics>,
 }
 
+/// The route of what is no route.
+const NO_ROUTE: &str = "none";
 pub const MAX_CONNECTIONS: usize = 4096;
 /// It also ends idle connections, so it must outlast the `idle_timeout` of envoy.yaml's clusters (30 s):
 /// otherwise a look-up may be sent into a connection that is just being closed.
@@ -150,17 +163,22 @@ impl<H: Handler> Server<H> {
     }
 
     async fn exchange(&self, request: Request<Incoming>, peer: Peer) -> Reply {
-        let began = Instant::now();
-        let id = RequestId::of(request.headers());
         let mut exchange = Exchange {
-            id,
+            id: RequestId::of(request.headers()),
+            trace: TraceParent::of(request.headers()),
             peer,
-            route: "none",
+            route: NO_ROUTE,
             notable: false,
         };
+        let span = exchange.span(H::NAMED);
+        self.answer(request, &mut exchange).instrument(span).await
+    }
+
+    async fn answer(&self, request: Request<Incoming>, exchange: &mut Exchange) -> Reply {
+        let began = Instant::now();
         // Keeping a copy is a reference count; formatting it waits until somebody wants to read it.
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let answer = self.handler.handle(request, &mut exchange).await;
+        let answer = self.handler.handle(request, exchange).await;
         let reply = answer.unwrap_or_else(|problem| {
             let document = problem.document(shown(uri.path()), &exchange.id.text());
             let mut reply = reply(
@@ -174,8 +192,22 @@ impl<H: Handler> Server<H> {
         let (took, status) = (began.elapsed(), reply.status().as_u16());
         self.metrics
             .http_request(H::NAME, exchange.route, status, took);
-        log(H::NAME, &exchange, &method, shown(uri.path()), status, took);
+        log(H::NAME, exchange, &method, shown(uri.path()), status, took);
         reply
+    }
+}
+
+impl Exchange {
+    fn span(&self, named: Named) -> Span {
+        let trace_id = self.trace.map(tracing::field::display);
+        match named {
+            Named::Always => {
+                tracing::info_span!("request", request_id = %self.id.text(), trace_id)
+            }
+            Named::WhenDebugging => {
+                tracing::debug_span!("request", request_id = %self.id.text(), trace_id)
+            }
+        }
     }
 }
 
@@ -194,13 +226,15 @@ fn log(
     took: Duration,
 ) {
     let route = exchange.route;
-    let took_ms = took.as_secs_f64() * 1000.0;
+    let duration_ms = took.as_secs_f64() * 1000.0;
     if exchange.notable {
         let request_id = exchange.id.text();
-        tracing::info!(listener, route, %request_id, %method, path, status, took_ms, "request");
+        tracing::info!(listener, route, %request_id, %method, path, status, duration_ms, "request");
     } else if tracing::enabled!(tracing::Level::DEBUG) {
         let request_id = exchange.id.text();
-        tracing::debug!(listener, route, %request_id, %method, path, status, took_ms, "request");
+        // The path of a look-up holds an address, of which its own line says as much as it may.
+        let path = (route == NO_ROUTE).then_some(path);
+        tracing::debug!(listener, route, %request_id, %method, path, status, duration_ms, "request");
     }
 }
 

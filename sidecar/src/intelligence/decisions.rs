@@ -159,7 +159,7 @@ impl Decisions {
         drop(one);
         for decision in &given {
             tracing::info!(
-                id = %decision.id, cidr = %decision.cidr, kind = ?decision.kind,
+                decision_id = %decision.id, cidr = %decision.cidr, kind = ?decision.kind,
                 author = decision.author, reason = decision.reason, "decision added"
             );
         }
@@ -214,7 +214,7 @@ impl Decisions {
         let now = self.clock.now();
         removed.retain(|decision| decision.in_force(now));
         for decision in &removed {
-            tracing::info!(id = %decision.id, cidr = %decision.cidr, "decision removed");
+            tracing::info!(decision_id = %decision.id, cidr = %decision.cidr, "decision removed");
         }
         self.publisher.publish(Changed::Words).await;
         Ok(removed)

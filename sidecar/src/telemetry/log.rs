@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 use super::Metrics;
+use super::line::Line;
 use crate::config::Log;
 
 /// Counts the lines at level error that the filter lets through.
@@ -32,18 +33,18 @@ impl Level {
 pub fn start(log: &Log, metrics: &Arc<Metrics>) -> Level {
     let from_environment = EnvFilter::try_from_default_env().ok();
     let fixed = from_environment.is_some();
-    let builder = SubscriberBuilder::default()
-        .with_env_filter(from_environment.unwrap_or_else(|| filter(log.level)))
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
+    let (wanted, handle) =
+        reload::Layer::new(from_environment.unwrap_or_else(|| filter(log.level)));
+    let lines = tracing_subscriber::fmt::layer()
+        .fmt_fields(JsonFields::new())
+        .event_format(Line)
         // A full disk behind standard error must not end us: complaining there would panic.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr)
-        .with_filter_reloading();
-    let handle = builder.reload_handle();
-    let subscriber = builder.finish().with(ErrorCount(Arc::clone(metrics)));
+        .with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry()
+        .with(wanted)
+        .with(lines)
+        .with(ErrorCount(Arc::clone(metrics)));
     // It fails only if somebody set one before, as tests may; that one serves as well.
     let _already_set = subscriber.try_init();
     Level::new(move |level| {

@@ -2,15 +2,19 @@
 
 #[cfg(test)]
 mod docs_test;
+mod fields;
+mod line;
 pub mod log;
 pub mod metrics;
 pub mod panic;
 mod sparing;
+mod trace;
 
 use std::error::Error;
 
 pub use metrics::Metrics;
 pub use sparing::Sparing;
+pub use trace::TraceParent;
 
 /// An error with all its causes in one line, for the log.
 pub fn chain(error: &dyn Error) -> String {

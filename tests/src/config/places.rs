@@ -54,11 +54,16 @@ fn members<'a>(value: &'a mut Value, pointer: &str) -> &'a mut [Value] {
 
 /// The HTTP filters of all listeners.
 pub fn filters(bootstrap: &mut Value) -> impl Iterator<Item = &mut Value> {
+    managers(bootstrap).flat_map(|manager| members(manager, "/http_filters"))
+}
+
+/// The connection managers of all listeners.
+pub fn managers(bootstrap: &mut Value) -> impl Iterator<Item = &mut Value> {
     listeners(bootstrap)
         .iter_mut()
         .flat_map(|listener| members(listener, MANAGER))
         .filter(|filter| is_manager(filter))
-        .flat_map(|manager| members(manager, "/typed_config/http_filters"))
+        .filter_map(|filter| filter.get_mut("typed_config"))
 }
 
 fn is_manager(filter: &Value) -> bool {

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::listeners::{ANY_PORT, Listeners};
+use super::version::knows_masks;
 use super::{Envoy, START_LIMIT};
 use crate::child::Child;
 use crate::client::Request;
@@ -112,9 +113,12 @@ impl EnvoyBuilder {
     }
 
     /// As [`Self::start`], with its files in a new folder inside `parent`.
-    pub async fn start_in(self, parent: &Path) -> Result<Envoy, KitError> {
+    pub async fn start_in(mut self, parent: &Path) -> Result<Envoy, KitError> {
         let folder = tempfile::Builder::new().prefix("envoy-").tempdir_in(parent);
         let folder = folder.map_err(KitError::io("cannot make a folder"))?;
+        if !knows_masks(&self.binary)? {
+            self.config.without_masks();
+        }
         let config = self.config.write(folder.path())?;
         let admin_file = folder.path().join("admin");
         let mut command = self.command(&config, &admin_file);

@@ -3,6 +3,7 @@
 mod builder;
 mod listeners;
 mod push;
+mod version;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::prometheus;
 
 pub use builder::EnvoyBuilder;
 use listeners::{ANY_PORT, Listeners};
+pub use version::knows_masks;
 
 /// Compiling the plugin takes most of it, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(40);

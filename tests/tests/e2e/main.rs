@@ -26,6 +26,7 @@ mod ipv6;
 mod isolation;
 mod limits;
 mod local_replies;
+mod logs;
 mod metrics;
 mod monitor;
 mod monitoring;

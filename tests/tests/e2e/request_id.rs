@@ -73,7 +73,7 @@ async fn a_refusal_says_its_request_id_and_the_access_log_says_why() {
     assert_eq!(line["reason"], "listed");
     assert_eq!(line["source"], "snapshot");
     assert_eq!(
-        line["decision"],
+        line["decision_id"],
         refusal.header("x-portcullis-decision").unwrap().as_str()
     );
 }

@@ -17,7 +17,7 @@ use super::attempts::Refusal;
 use super::door::{Door, bearer};
 use super::problem::{Kind, Problem};
 use super::request::{self, Snapshots, check_ready};
-use super::server::{self, Exchange, Handler, Reply};
+use super::server::{self, Exchange, Handler, Named, Reply};
 use crate::console::Console;
 use crate::doctor::Examiner;
 use crate::intelligence::Intelligence;
@@ -125,6 +125,7 @@ impl Admin {
 
 impl Handler for Admin {
     const NAME: &'static str = "admin";
+    const NAMED: Named = Named::Always;
 
     async fn handle(
         &self,

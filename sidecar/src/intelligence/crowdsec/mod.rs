@@ -151,13 +151,13 @@ impl Streams {
         let name = &stream.config.name;
         let now = self.clock.now();
         let taken = stream.take(question, batch, now, setup.guard.max_shrink);
-        let took_ms = asked.elapsed().as_millis();
+        let duration_ms = asked.elapsed().as_secs_f64() * 1000.0;
         tracing::debug!(
             feed = name,
             ?question,
             new,
             deleted,
-            took_ms,
+            duration_ms,
             ?taken,
             "decisions read"
         );
