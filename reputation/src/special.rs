@@ -3,6 +3,7 @@
 
 use crate::address::ClientAddress;
 use crate::cidr::Cidr;
+use crate::embedding::Embedding;
 
 /// One special-purpose prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,9 +141,14 @@ pub fn is_special(cidr: Cidr) -> bool {
     special_prefixes().any(|special| special.covers(cidr))
 }
 
-/// Whether `address` is ordinary global unicast, of which sources may speak.
+/// Whether `address` is ordinary global unicast, of which sources may speak. What embeds IPv4 and is IPv6
+/// all the same embeds a local address (see `address`), which is nobody's elsewhere to know.
 pub fn is_public(address: ClientAddress) -> bool {
-    !is_special(Cidr::host(address))
+    let embeds_local = match address {
+        ClientAddress::V4(_) => false,
+        ClientAddress::V6(bits) => Embedding::of(bits).is_some(),
+    };
+    !embeds_local && !is_special(Cidr::host(address))
 }
 
 /// Whether `address` is the host itself or in a private network: loopback, private, link-local, unique
@@ -218,6 +224,11 @@ mod tests {
             "fec0::1",
             "::ffff:10.0.0.1",
             "64:ff9b::10.0.0.1",
+            "64:ff9b:1::a00:1",
+            "2002:a00:1::1",
+            "2002:c0a8:101:1::1",
+            "2002:c000:201::1",
+            "2001:0:4136:e378:8000:63bf:f5ff:fffe",
         ] {
             assert!(!is_public(address(text)), "{text}");
         }
