@@ -32,6 +32,8 @@ pub enum KitError {
         wanted: &'static str,
         log: String,
     },
+    #[error("a fixture is not as it must be: {0}")]
+    Fixture(String),
     #[error("the answer is not HTTP: {0}")]
     Http(String),
     #[error("no port between {0} and {1} is free")]

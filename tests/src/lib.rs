@@ -1,5 +1,5 @@
 //! The test kit: starts the real parts (Envoy, the sidecar, Redis, CrowdSec) and stand-ins for all others (upstream,
-//! AbuseIPDB, a sidecar that misbehaves on command), speaks raw HTTP to them and waits for events.
+//! AbuseIPDB and the other providers, a sidecar that misbehaves on command), speaks raw HTTP to them and waits for events.
 //!
 //! Used by the end-to-end tests beside it, by `cargo xtask demo` and by the benchmarks. Everything that
 //! is started ends when its handle is dropped.
@@ -21,6 +21,7 @@ pub mod prometheus_server;
 pub mod raw_sidecar;
 pub mod redis;
 pub mod relay;
+pub mod replay;
 pub mod serve;
 pub mod sidecar;
 pub mod snapshot;

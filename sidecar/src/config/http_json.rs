@@ -24,8 +24,14 @@ pub struct HttpJson {
     pub scale: Scale,
     /// That no score is there means that nothing is known.
     pub score_optional: bool,
-    /// Something at one of these takes all blame away.
+    /// What has nothing there is no answer, whatever else is optional.
+    pub answered: Option<Pointer>,
+    /// Texts that stand where nothing is.
+    pub absent: Vec<String>,
+    /// Something at one of these takes all blame away that this source has.
     pub harmless: Vec<Pointer>,
+    /// By something at one of these it vouches for the address, whatever others say.
+    pub trusted: Vec<Pointer>,
     pub categories: Vec<Pointer>,
     pub observed: Option<Pointer>,
     pub failure: Option<Failure>,
@@ -60,6 +66,8 @@ pub struct Pointer(String);
 pub enum Scale {
     /// A number: the first is 0, the second is 100, what lies beyond is cut off.
     Linear(f64, f64),
+    /// As that, how many things a list has.
+    Counted(f64, f64),
     /// A word, or a list of words, of which the worst counts.
     Words(BTreeMap<String, u8>),
 }
@@ -173,7 +181,10 @@ pub(super) fn validate(section: &mut Section<'_>) -> Option<HttpJson> {
     let score = section.require("score", "score = \"/path/to/score\"", pointer);
     let scale = scale(section);
     let score_optional = section.get("score_optional", value::boolean);
+    let answered = section.get("answered", pointer);
+    let absent = section.get("absent", value::texts);
     let harmless = section.get("harmless", pointers);
+    let trusted = section.get("trusted", pointers);
     let categories = section.get("categories", pointers);
     let observed = section.get("observed", pointer);
     let failure = failure(section);
@@ -195,7 +206,10 @@ pub(super) fn validate(section: &mut Section<'_>) -> Option<HttpJson> {
         score: score?,
         scale: scale?,
         score_optional: score_optional.unwrap_or(false),
+        answered,
+        absent: absent.unwrap_or_default(),
         harmless: harmless.unwrap_or_default(),
+        trusted: trusted.unwrap_or_default(),
         categories: categories.unwrap_or_default(),
         observed,
         failure,
@@ -248,12 +262,13 @@ fn scale(section: &mut Section<'_>) -> Option<Scale> {
         .values(|_, node| value::number(0..=100)(node));
     let zero = section.get("zero", value::number(-1e9..=1e9));
     let hundred = section.get("hundred", value::number(-1e9..=1e9));
-    let linear = section.has("zero") || section.has("hundred");
+    let counted = section.get("counted", value::boolean).unwrap_or(false);
+    let linear = section.has("zero") || section.has("hundred") || counted;
     if section.has("words") {
         if linear {
             section.fault(
                 "words",
-                "stands beside zero or hundred: a score is a word or a number",
+                "stands beside zero, hundred or counted: a score is a word or a number",
             );
         }
         let words = words.into_iter();
@@ -268,7 +283,11 @@ fn scale(section: &mut Section<'_>) -> Option<Scale> {
         section.fault("hundred", "must be more than zero");
         return None;
     }
-    Some(Scale::Linear(zero, hundred))
+    Some(if counted {
+        Scale::Counted(zero, hundred)
+    } else {
+        Scale::Linear(zero, hundred)
+    })
 }
 
 fn failure(section: &mut Section<'_>) -> Option<Failure> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kit::abuseipdb::{AbuseIpDb, KEY};
-use kit::{Connection, Request, Sidecar, eventually};
+use kit::{Connection, Redis, Request, Sidecar, eventually};
 use tokio::task::JoinSet;
 
 use crate::common::{Edge, LIMIT, cli, sidecar_that_blocks};
@@ -80,6 +80,41 @@ async fn a_hundred_thousand_rotating_addresses_cost_what_is_released_and_kill_9_
     assert!(
         shown.contains("RESERVE") && shown.contains("200"),
         "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn two_sidecars_on_one_redis_cost_together_what_is_released_and_kill_9_refills_nothing() {
+    let (abuseipdb, redis) = (
+        AbuseIpDb::start().await.unwrap(),
+        Redis::start().await.unwrap(),
+    );
+    let member = || {
+        let sidecar = sidecar_that_blocks(&[]).redis(&redis.url());
+        let sidecar = sidecar.toml(&abuseipdb.toml()).env("ABUSEIPDB_KEY", KEY);
+        // Whoever comes is asked about while anything is left: so both race for the last call.
+        sidecar.toml("[budget]\nsightings = 1").start()
+    };
+    let (mut one, other) = (member().await.unwrap(), member().await.unwrap());
+    tokio::join!(flood(one.edge(), 0, 3000), flood(other.edge(), 3000, 6000));
+    one.kill();
+    one.restart().await.unwrap();
+    tokio::join!(
+        flood(one.edge(), 6000, 9000),
+        flood(other.edge(), 9000, 12_000)
+    );
+    assert!(eventually(LIMIT, || abuseipdb.asked().len() >= 50).await);
+    let calls = abuseipdb.asked().len();
+    let book = redis
+        .command(&["HVALS", "pc:quota:abuseipdb"])
+        .await
+        .unwrap();
+    let booked: usize = book.items()[0].text().parse().unwrap();
+    let most = released();
+    // A call that was booked when its sidecar was killed may never have gone out.
+    assert!(
+        calls <= booked && booked <= most,
+        "{calls} calls, {booked} booked, {most} released"
     );
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod attacks;
+mod authority;
 mod bans;
 mod blocking;
 mod bodies;
@@ -41,6 +42,7 @@ mod request_id;
 mod restart;
 mod secrets;
 mod snapshots;
+mod sources;
 mod spoofing;
 mod stats_listener;
 mod traps;

@@ -10,7 +10,7 @@ use reputation::score::Stance;
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
-use super::exchange::{exchange, json, with_key};
+use super::exchange::{exchange, json, unexpected, with_key};
 use super::limits::Limits;
 use super::{Keys, Outcome, Provider, Reply, Word, moment};
 use crate::config::{LimitHeaders, SecretName};
@@ -73,7 +73,7 @@ fn read(answer: &Answer) -> Outcome {
         status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
             Outcome::Unavailable(detail())
         }
-        _ => Outcome::Malformed(detail()),
+        status => unexpected(status, detail()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper::header::{ACCEPT, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Uri};
+use hyper::{HeaderMap, StatusCode, Uri};
 
 use super::{Keys, Outcome, Reply};
 use crate::config::SecretName;
@@ -27,6 +27,15 @@ pub fn with_key(mut get: Get, name: Option<&SecretName>, keys: &Keys) -> Result<
         get.headers.insert(HeaderName::from_static("key"), key);
     }
     Ok(get)
+}
+
+/// An answer of a kind that the source does not document. A URL that moved is the operator's to change.
+pub fn unexpected(status: StatusCode, detail: String) -> Outcome {
+    Outcome::Malformed(if status.is_redirection() {
+        format!("{detail}: redirects are not followed, so its URL must be the one that answers")
+    } else {
+        detail
+    })
 }
 
 /// Asks, and has the answer read. What keeps a question from being written is its key.

@@ -9,7 +9,7 @@ use reputation::score::Stance;
 use reputation::{ClientAddress, UnixSeconds};
 use serde_json::Value;
 
-use super::exchange::{exchange, json};
+use super::exchange::{exchange, json, unexpected};
 use super::limits::Limits;
 use super::{Keys, Outcome, Provider, Reply, Word, moment};
 use crate::config::{HeaderText, HttpJson, Meaning, Pointer, Scale};
@@ -77,7 +77,7 @@ impl HttpJson {
         let meaning = match usual {
             Some(Meaning::Answer) if failed => self.meaning_of(body).or(Some(Meaning::Unavailable)),
             // The same status may mean a wrong key and a used-up quota: words say more.
-            Some(Meaning::Answer | Meaning::Unknown) | None => usual,
+            Some(Meaning::Answer) | None => usual,
             Some(_) => self.meaning_of(body).or(usual),
         };
         let detail = || self.detail(status, body);
@@ -86,13 +86,19 @@ impl HttpJson {
                 || Outcome::Malformed("the answer is not JSON".to_owned()),
                 |body| self.read_word(body),
             ),
-            Some(Meaning::Unknown) => nothing_known(),
+            // A lost path has the same status, but not as JSON.
+            Some(Meaning::Unknown) if body.is_some_and(Value::is_object) => nothing_known(),
             Some(Meaning::BadQuestion) => Outcome::BadQuestion(detail()),
             Some(Meaning::Key) => Outcome::KeyRefused(detail()),
             Some(Meaning::Quota) => Outcome::QuotaUsed(detail()),
             Some(Meaning::Unavailable) => Outcome::Unavailable(detail()),
-            None => Outcome::Malformed(detail()),
+            Some(Meaning::Unknown) | None => unexpected(status, detail()),
         }
+    }
+
+    fn is_absent(&self, there: &Value) -> bool {
+        let stands_for_nothing = |text| self.absent.iter().any(|absent| absent == text);
+        there.is_null() || there.as_str().is_some_and(stands_for_nothing)
     }
 
     fn says_failed(&self, body: &Value) -> bool {
@@ -121,11 +127,20 @@ impl HttpJson {
     }
 
     fn read_word(&self, body: &Value) -> Outcome {
-        let at = |pointer: &Pointer| body.pointer(pointer.as_str());
-        let is_harmless = self.harmless.iter().filter_map(at).any(says_something);
-        let score = match at(&self.score).filter(|there| !there.is_null()) {
+        let at = |pointer: &Pointer| {
+            let there = body.pointer(pointer.as_str());
+            there.filter(|there| !self.is_absent(there))
+        };
+        if let Some(place) = self.answered.as_ref().filter(|place| at(place).is_none()) {
+            let place = place.as_str();
+            return Outcome::Malformed(format!("the answer has nothing at {place}"));
+        }
+        let any = |pointers: &[Pointer]| pointers.iter().filter_map(at).any(says_something);
+        let is_trusted = any(&self.trusted);
+        let is_harmless = is_trusted || any(&self.harmless);
+        let score = match at(&self.score) {
             Some(there) => self.scale.score(there),
-            None if self.score_optional => Some(0),
+            None if self.score_optional && body.is_object() => Some(0),
             None => None,
         };
         let Some(score) = score else {
@@ -144,7 +159,11 @@ impl HttpJson {
         }
         Outcome::Said(Word {
             score: if is_harmless { 0 } else { score },
-            stance: Stance::Rated,
+            stance: if is_trusted {
+                Stance::Trusted
+            } else {
+                Stance::Rated
+            },
             categories,
             observed: self.observed.as_ref().and_then(at).and_then(moment),
         })
@@ -155,13 +174,13 @@ impl Scale {
     fn score(&self, there: &Value) -> Option<u8> {
         match self {
             Self::Linear(zero, hundred) => {
-                let number = there
-                    .as_f64()
-                    .or_else(|| there.as_str()?.trim().parse().ok())?;
-                let share = (number - zero) / (hundred - zero) * 100.0;
-                // The nearest whole number: also where none is exact, and none for what is not a number.
-                let share = share.clamp(0.0, 100.0).round();
-                (0..=100).find(|score| f64::from(*score) == share)
+                let number = there.as_f64();
+                let number = number.or_else(|| there.as_str()?.trim().parse().ok());
+                share(number?, *zero, *hundred)
+            }
+            Self::Counted(zero, hundred) => {
+                let count = u32::try_from(there.as_array()?.len()).unwrap_or(u32::MAX);
+                share(count.into(), *zero, *hundred)
             }
             Self::Words(words) => {
                 let of = |word: &Value| words.get(&word.as_str()?.to_lowercase()).copied();
@@ -173,6 +192,13 @@ impl Scale {
             }
         }
     }
+}
+
+/// The nearest whole number: also where none is exact, and none for what is not a number.
+fn share(number: f64, zero: f64, hundred: f64) -> Option<u8> {
+    let share = (number - zero) / (hundred - zero) * 100.0;
+    let share = share.clamp(0.0, 100.0).round();
+    (0..=100).find(|score| f64::from(*score) == share)
 }
 
 fn nothing_known() -> Outcome {

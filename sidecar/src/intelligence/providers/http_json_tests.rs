@@ -1,4 +1,5 @@
-//! The recipes of `docs/providers.md`, each with the answers that its source documents.
+//! The recipes of `docs/providers.md`, each with the answers that its source documents, and what else a
+//! configuration can say.
 
 use hyper::HeaderMap;
 use hyper::body::Bytes;
@@ -7,7 +8,26 @@ use hyper::header::HeaderValue;
 use super::*;
 use crate::config::{Config, ProviderKind};
 
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!(
+            "../../../../tests/fixtures/providers/",
+            $name,
+            ".json"
+        ))
+    };
+}
+
 const DOCUMENT: &str = include_str!("../../../../docs/providers.md");
+
+/// The answers that the end-to-end tests replay too.
+const FIXTURES: [(&str, &str); 5] = [
+    ("virustotal", fixture!("virustotal")),
+    ("ipqualityscore", fixture!("ipqualityscore")),
+    ("otx", fixture!("otx")),
+    ("crowdsec-cti", fixture!("crowdsec-cti")),
+    ("internetdb", fixture!("internetdb")),
+];
 
 fn blocks() -> impl Iterator<Item = &'static str> {
     let after = DOCUMENT.split("```toml\n").skip(1);
@@ -26,6 +46,14 @@ fn shape_of(toml: &str) -> HttpJson {
 fn recipe(name: &str) -> HttpJson {
     let line = format!("name = \"{name}\"\n");
     shape_of(blocks().find(|block| block.contains(&line)).unwrap())
+}
+
+/// One whose score stands at `/score`, and `rest`.
+fn shape_with(rest: &str) -> HttpJson {
+    shape_of(&format!(
+        "[[provider]]\nkind = \"http-json\"\nname = \"x\"\nurl = \"https://example.com/{{ip}}\"\n\
+         score = \"/score\"\n{rest}"
+    ))
 }
 
 fn answer(shape: &HttpJson, status: u16, body: &str) -> Outcome {
@@ -83,161 +111,111 @@ fn every_key_stands_in_the_document() {
 }
 
 #[test]
-fn virustotal() {
-    let shape = recipe("virustotal");
-    let known = r#"{"data":{"id":"203.0.113.45","type":"ip_address","attributes":{"asn":64500,
-        "last_analysis_date":1795200000,"last_analysis_stats":{"harmless":58,"malicious":9,
-        "suspicious":2,"undetected":25,"timeout":0},"reputation":-12,"tags":["tor"]}}}"#;
+fn every_recipe_reads_what_its_source_documents() {
+    for (name, fixture) in FIXTURES {
+        let (shape, fixture) = (
+            recipe(name),
+            serde_json::from_str::<Value>(fixture).unwrap(),
+        );
+        for case in fixture["answers"].as_array().unwrap() {
+            let status = u16::try_from(case["status"].as_u64().unwrap()).unwrap();
+            let text = || case["text"].as_str().unwrap_or_default().to_owned();
+            let body = case.get("body").map_or_else(text, Value::to_string);
+            let outcome = answer(&shape, status, &body);
+            assert_eq!(
+                outcome.name(),
+                case["outcome"],
+                "{name}: {case}: {outcome:?}"
+            );
+            let Outcome::Said(word) = outcome else {
+                continue;
+            };
+            assert_eq!(word.score, case["score"], "{name}: {case}");
+            assert_eq!(
+                serde_json::json!(word.categories),
+                case["categories"],
+                "{name}: {case}"
+            );
+            let is_trusted = word.stance == Stance::Trusted;
+            assert_eq!(is_trusted, case["trusted"] == true, "{name}: {case}");
+            if let Some(observed) = case.get("observed") {
+                assert_eq!(word.observed.unwrap().0, *observed, "{name}: {case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ipv6_goes_where_otx_keeps_it() {
+    let about = recipe("otx").url.about("2001:db8::1".parse().unwrap());
+    let url = about.unwrap().to_string();
+    assert!(url.ends_with("/IPv6/2001%3Adb8%3A%3A1/general"), "{url}");
+}
+
+#[test]
+fn what_is_not_found_is_clean_only_where_the_recipe_says_so_and_json_says_it() {
+    let plain = shape_with("");
+    outcomes(&plain, &[(404, r#"{"detail":"none"}"#, "malformed")]);
+    let told = shape_with("statuses = { 404 = \"unknown\" }\n");
+    outcomes(
+        &told,
+        &[
+            (404, r#"{"detail":"none"}"#, "ok"),
+            (404, "<html>Not Found</html>", "malformed"),
+            (404, "", "malformed"),
+            (404, "null", "malformed"),
+            (404, "\"none\"", "malformed"),
+        ],
+    );
+}
+
+#[test]
+fn things_in_a_list_are_counted_where_the_recipe_says_so() {
+    let counted = shape_with("counted = true\nhundred = 4\n");
+    for (list, score) in [("[]", 0), ("[1,null,\"x\"]", 75), ("[1,2,3,4,5]", 100)] {
+        assert_eq!(
+            said(answer(&counted, 200, &format!("{{\"score\":{list}}}"))).0,
+            score
+        );
+    }
+    for body in [
+        r#"{"score":3}"#,
+        r#"{"score":{"a":1}}"#,
+        r#"{"score":null}"#,
+    ] {
+        outcomes(&counted, &[(200, body, "malformed")]);
+    }
+    outcomes(&shape_with(""), &[(200, r#"{"score":[1,2]}"#, "malformed")]);
+}
+
+#[test]
+fn a_text_that_stands_for_nothing_is_nothing_at_every_place() {
+    let rest = "absent = [\"Premium required.\"]\nscore_optional = true\n\
+                categories = [\"/kind\"]\nharmless = [\"/good\"]\nobserved = \"/seen\"\n";
+    let nothing = r#"{"score":"Premium required.","kind":"Premium required.",
+        "good":"Premium required.","seen":"Premium required."}"#;
     assert_eq!(
-        said(answer(&shape, 200, known)),
-        (90, vec!["tor".to_owned()])
+        said(answer(&shape_with(rest), 200, nothing)),
+        (0, Vec::new())
     );
-    let little = r#"{"data":{"id":"198.51.100.9","type":"ip_address","attributes":{}}}"#;
-    assert_eq!(said(answer(&shape, 200, little)).0, 0);
-    let error = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"x"}}}}"#);
-    outcomes(
-        &shape,
-        &[
-            (400, &error("BadRequestError"), "bad_question"),
-            (400, &error("InvalidArgumentError"), "bad_question"),
-            (401, &error("WrongCredentialsError"), "key_refused"),
-            (401, &error("UserNotActiveError"), "key_refused"),
-            (403, &error("ForbiddenError"), "key_refused"),
-            (404, &error("NotFoundError"), "ok"),
-            (409, &error("AlreadyExistsError"), "unavailable"),
-            (424, &error("FailedDependencyError"), "unavailable"),
-            (429, &error("QuotaExceededError"), "quota"),
-            (429, &error("TooManyRequestsError"), "quota"),
-            (503, &error("TransientError"), "unavailable"),
-            (504, &error("DeadlineExceededError"), "unavailable"),
-        ],
-    );
-    let limited = answer_with(&shape, 429, HeaderMap::new(), "{}").limits;
-    assert_eq!(limited.retry_after, Some(Duration::from_secs(60)));
+    let something = nothing.replace("required", "granted");
+    outcomes(&shape_with(rest), &[(200, &something, "malformed")]);
 }
 
 #[test]
-fn ipqualityscore() {
-    let shape = recipe("ipqualityscore");
-    let known = r#"{"success":true,"message":"Success","fraud_score":88.4,"proxy":true,"vpn":true,
-        "tor":false,"recent_abuse":true,"connection_type":"Premium required.","abuse_velocity":"N/A"}"#;
-    let names = ["vpn", "proxy", "recent_abuse"].map(str::to_owned);
-    assert_eq!(said(answer(&shape, 200, known)), (88, names.to_vec()));
-    let failed = |message: &str| format!(r#"{{"success":false,"message":"{message}"}}"#);
-    outcomes(
-        &shape,
-        &[
-            (
-                200,
-                &failed("You have insufficient credits to make this query."),
-                "quota",
-            ),
-            (
-                200,
-                &failed("You have exceeded your request quota of 35 per day."),
-                "quota",
-            ),
-            (200, &failed("Invalid or unauthorized key."), "key_refused"),
-            (
-                200,
-                &failed("Invalid IPv4 address, IPv6 address or hostname."),
-                "bad_question",
-            ),
-            (200, &failed("Something new."), "unavailable"),
-            (429, "", "quota"),
-            (500, "<html>", "unavailable"),
-        ],
-    );
-}
-
-#[test]
-fn alienvault_otx() {
-    let shape = recipe("otx");
-    let known = r#"{"indicator":"203.0.113.45","type":"IPv4","reputation":0,"asn":"AS64500 EXAMPLE",
-        "base_indicator":{},"pulse_info":{"count":25,"pulses":[]},"false_positive":[],"validation":[]}"#;
-    assert_eq!(said(answer(&shape, 200, known)).0, 50);
-    let listed = r#""validation":[{"source":"majestic","message":"Whitelisted","name":"x"}]"#;
-    let validated = known.replace(r#""validation":[]"#, listed);
-    assert_eq!(
-        said(answer(&shape, 200, &validated)),
-        (0, vec!["whitelisted".to_owned()])
-    );
-    outcomes(
-        &shape,
-        &[
-            (400, r#"{"detail":"bad"}"#, "bad_question"),
-            (
-                403,
-                r#"{"detail":"Authentication required"}"#,
-                "key_refused",
-            ),
-            (404, r#"{"detail":"endpoint not found"}"#, "ok"),
-            (429, "{}", "quota"),
-            (301, "", "malformed"),
-            (502, "<html>", "unavailable"),
-        ],
-    );
-    let v6 = shape
-        .url
-        .about("2001:db8::1".parse().unwrap())
-        .unwrap()
-        .to_string();
-    assert!(v6.ends_with("/IPv6/2001%3Adb8%3A%3A1/general"), "{v6}");
-}
-
-#[test]
-fn crowdsec_cti() {
-    let shape = recipe("crowdsec-cti");
-    let known = r#"{"ip":"203.0.113.45","reputation":"malicious","confidence":"high",
-        "ip_range":null,"behaviors":[{"name":"http:scan","label":"HTTP Scan"}],
-        "history":{"last_seen":"2026-11-21T20:15:00+00:00"},
-        "classifications":{"false_positives":[],"classifications":[]}}"#;
-    let Outcome::Said(word) = answer(&shape, 200, known) else {
-        panic!("no word");
-    };
-    assert_eq!(
-        (word.score, word.categories),
-        (90, vec!["malicious".to_owned(), "http-scan".to_owned()])
-    );
-    assert_eq!(word.observed, Some(UnixSeconds(1_795_292_100)));
-    let cleared = known.replace(
-        "\"false_positives\":[]",
-        "\"false_positives\":[{\"name\":\"cdn\"}]",
-    );
-    assert_eq!(said(answer(&shape, 200, &cleared)).0, 0);
-    let new_word = known.replace("\"malicious\"", "\"dreadful\"");
-    outcomes(
-        &shape,
-        &[
-            (403, r#"{"message":"Forbidden"}"#, "key_refused"),
-            (
-                404,
-                r#"{"message":"IP address information not found"}"#,
-                "ok",
-            ),
-            (429, r#"{"message":"Limit Exceeded"}"#, "quota"),
-            (500, "", "unavailable"),
-            (200, &new_word, "malformed"),
-        ],
-    );
-}
-
-#[test]
-fn shodan_internetdb() {
-    let shape = recipe("internetdb");
-    let known = r#"{"ip":"203.0.113.45","ports":[22,80,443],"hostnames":[],"tags":["cloud","vpn"],"vulns":[]}"#;
-    let names = vec!["cloud".to_owned(), "vpn".to_owned()];
-    assert_eq!(said(answer(&shape, 200, known)), (40, names));
-    assert_eq!(said(answer(&shape, 200, r#"{"tags":[]}"#)).0, 0);
-    outcomes(
-        &shape,
-        &[
-            (404, r#"{"detail":"No information available"}"#, "ok"),
-            (422, r#"{"detail":[{"msg":"bad"}]}"#, "bad_question"),
-            (429, "", "quota"),
-            (200, r#"{"tags":null}"#, "malformed"),
-        ],
-    );
+fn a_source_vouches_only_by_what_the_recipe_trusts() {
+    let rest = "trusted = [\"/known\"]\nharmless = [\"/cdn\"]\n";
+    for (body, score, stance) in [
+        (r#"{"score":70}"#, 70, Stance::Rated),
+        (r#"{"score":70,"known":false,"cdn":[]}"#, 70, Stance::Rated),
+        (r#"{"score":70,"cdn":true}"#, 0, Stance::Rated),
+        (r#"{"score":70,"known":["crawler"]}"#, 0, Stance::Trusted),
+    ] {
+        let Outcome::Said(word) = answer(&shape_with(rest), 200, body) else {
+            panic!("no word: {body}");
+        };
+        assert_eq!((word.score, word.stance), (score, stance), "{body}");
+    }
 }
 
 #[test]
@@ -276,9 +254,8 @@ fn a_number_beyond_the_scale_is_cut_off() {
 
 #[test]
 fn limits_are_read_from_the_headers_that_are_named() {
-    let shape = shape_of(
-        "[[provider]]\nkind = \"http-json\"\nname = \"x\"\nurl = \"https://example.com/{ip}\"\n\
-         score = \"/score\"\nlimit_header = \"x-limit\"\nremaining_header = \"X-Left\"\n\
+    let shape = shape_with(
+        "limit_header = \"x-limit\"\nremaining_header = \"X-Left\"\n\
          reset_header = \"x-reset\"\nlimit_window = \"1d\"\n",
     );
     let mut headers = HeaderMap::new();
@@ -292,9 +269,8 @@ fn limits_are_read_from_the_headers_that_are_named() {
 
 #[test]
 fn a_key_goes_into_its_header_and_nowhere_else() {
-    let shape = shape_of(
-        "[[provider]]\nkind = \"http-json\"\nname = \"x\"\nurl = \"https://example.com/{ip}\"\n\
-         score = \"/score\"\nheaders = { Authorization = \"Bearer secret:x\", accept-language = \"en\" }\n\
+    let shape = shape_with(
+        "headers = { Authorization = \"Bearer secret:x\", accept-language = \"en\" }\n\
          [secret.x]\nfrom = \"env\"\nname = \"X\"\n",
     );
     let source = Described {

@@ -1,53 +1,21 @@
 //! Redis behind TLS: with the operator's own authority it works, with a foreign one it is refused.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kit::Redis;
 use kit::sidecar::SidecarBuilder;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use tempfile::TempDir;
 
 use super::{look_up, until_logged, until_store_is};
+use crate::authority::Authority;
 use crate::common::{Edge, sidecar_that_blocks, until_status};
 
 const BANNED: &str = "203.0.113.5";
 
-/// An authority and a certificate that it gave to 127.0.0.1, as files.
-struct Authority {
-    folder: TempDir,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut authority = CertificateParams::default();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        let root = authority.self_signed(&key).unwrap();
-        let issuer = Issuer::new(authority, key);
-        let server_key = KeyPair::generate().unwrap();
-        let server = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        let server = server.signed_by(&server_key, &issuer).unwrap();
-        let write =
-            |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
-        write("ca.pem", root.pem());
-        write("server.pem", server.pem());
-        write("server.key", server_key.serialize_pem());
-        Self { folder }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    /// A Redis that shows the certificate of this authority.
-    async fn redis(&self) -> Redis {
-        let file = |name: &str| self.folder.path().join(name);
-        let redis = Redis::builder().unwrap();
-        let redis = redis.tls(&file("server.pem"), &file("server.key"));
-        redis.start().await.unwrap()
-    }
+/// A Redis that shows the certificate of this authority.
+async fn redis_of(authority: &Authority) -> Redis {
+    let [certificate, key] = authority.pair("server");
+    let redis = Redis::builder().unwrap().tls(&certificate, &key);
+    redis.start().await.unwrap()
 }
 
 fn sidecar(redis: &Redis, authority: &Path) -> SidecarBuilder {
@@ -60,7 +28,7 @@ fn sidecar(redis: &Redis, authority: &Path) -> SidecarBuilder {
 #[tokio::test]
 async fn a_certificate_by_the_operators_own_authority_is_accepted() {
     let ours = Authority::new("ours");
-    let redis = ours.redis().await;
+    let redis = redis_of(&ours).await;
     let edge = Edge::start(sidecar(&redis, &ours.root())).await;
     assert!(
         until_store_is(&edge.sidecar, true).await,
@@ -81,7 +49,7 @@ async fn a_certificate_by_the_operators_own_authority_is_accepted() {
 #[tokio::test]
 async fn a_certificate_by_another_authority_is_refused_with_the_reason() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
-    let redis = theirs.redis().await;
+    let redis = redis_of(&theirs).await;
     let edge = Edge::start(sidecar(&redis, &ours.root())).await;
     assert!(until_store_is(&edge.sidecar, false).await);
     assert!(
