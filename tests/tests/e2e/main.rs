@@ -41,6 +41,7 @@ mod reputation_api;
 mod request_id;
 mod restart;
 mod secrets;
+mod shadow;
 mod snapshots;
 mod sources;
 mod spoofing;
