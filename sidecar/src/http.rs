@@ -5,22 +5,24 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::builderstates::WantsSchemes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
+use tokio_rustls::rustls::ClientConfig;
 
 /// Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
-/// One GET. Conditional requests are made by `if-none-match` and `if-modified-since` in `headers`.
+/// One question, a GET unless it says otherwise. Conditional requests are made by `if-none-match` and `if-modified-since` in `headers`.
 #[derive(Debug, Clone)]
 pub struct Get {
     pub uri: Uri,
@@ -59,14 +61,23 @@ const IDLE: Duration = Duration::from_secs(60);
 impl HttpClient {
     /// Trusts the system's certificate authorities; where there are none (a bare container) Mozilla's.
     pub fn new() -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
         let builder = match HttpsConnectorBuilder::new().with_native_roots() {
             Ok(builder) => builder,
             Err(_no_system_roots) => HttpsConnectorBuilder::new().with_webpki_roots(),
         };
-        let https = builder.https_or_http().enable_http1().wrap_connector(http);
+        Self::over(builder)
+    }
+
+    /// Trusts and shows what `tls` says.
+    pub fn with_tls(tls: ClientConfig) -> Self {
+        Self::over(HttpsConnectorBuilder::new().with_tls_config(tls))
+    }
+
+    fn over(tls: HttpsConnectorBuilder<WantsSchemes>) -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        let https = tls.https_or_http().enable_http1().wrap_connector(http);
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
@@ -75,8 +86,17 @@ impl HttpClient {
     }
 
     pub async fn get(&self, get: Get) -> Result<Answer, HttpError> {
+        self.within_time(get, None).await
+    }
+
+    /// The same as a POST of `json`.
+    pub async fn post(&self, to: Get, json: Bytes) -> Result<Answer, HttpError> {
+        self.within_time(to, Some(json)).await
+    }
+
+    async fn within_time(&self, get: Get, post: Option<Bytes>) -> Result<Answer, HttpError> {
         let timeout = get.timeout;
-        match tokio::time::timeout(timeout, self.exchange(get)).await {
+        match tokio::time::timeout(timeout, self.exchange(get, post)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(HttpError::Timeout(timeout)),
         }
@@ -85,8 +105,8 @@ impl HttpClient {
     /// Asks, and returns once the answer has begun, within the timeout. The body is the caller's to bound.
     pub async fn open(&self, get: Get) -> Result<(StatusCode, Incoming), HttpError> {
         let timeout = get.timeout;
-        let begun =
-            tokio::time::timeout(timeout, self.begin(Method::GET, get.uri, get.headers)).await;
+        let begun = self.begin(Method::GET, get.uri, get.headers, None);
+        let begun = tokio::time::timeout(timeout, begun).await;
         let response = begun.map_err(|_elapsed| HttpError::Timeout(timeout))??;
         Ok((response.status(), response.into_body()))
     }
@@ -94,15 +114,16 @@ impl HttpClient {
     /// The status with which the same question is answered when nothing but its headers is wanted.
     pub async fn head(&self, get: Get) -> Result<StatusCode, HttpError> {
         let timeout = get.timeout;
-        let begun = self.begin(Method::HEAD, get.uri, get.headers);
+        let begun = self.begin(Method::HEAD, get.uri, get.headers, None);
         let begun = tokio::time::timeout(timeout, begun).await;
         let response = begun.map_err(|_elapsed| HttpError::Timeout(timeout))??;
         Ok(response.status())
     }
 
-    async fn exchange(&self, get: Get) -> Result<Answer, HttpError> {
+    async fn exchange(&self, get: Get, post: Option<Bytes>) -> Result<Answer, HttpError> {
         let limit = get.max_bytes;
-        let response = self.begin(Method::GET, get.uri, get.headers).await?;
+        let method = post.as_ref().map_or(Method::GET, |_| Method::POST);
+        let response = self.begin(method, get.uri, get.headers, post).await?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, limit).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -123,11 +144,12 @@ impl HttpClient {
         method: Method,
         uri: Uri,
         headers: HeaderMap,
+        post: Option<Bytes>,
     ) -> Result<Response<Incoming>, HttpError> {
         let mut request = Request::builder()
             .method(method)
             .uri(uri)
-            .body(Empty::new())
+            .body(Full::new(post.unwrap_or_default()))
             .map_err(HttpError::Request)?;
         *request.headers_mut() = headers;
         let agent = hyper::header::HeaderValue::from_static(USER_AGENT);
@@ -192,6 +214,29 @@ mod tests {
         let request = served.await.unwrap().to_lowercase();
         assert!(request.contains("if-none-match: \"v1\"\r\n"), "{request}");
         assert!(request.contains("user-agent: portcullis/"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_post_has_its_body_and_a_get_has_none() {
+        let created = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+        let client = HttpClient::new();
+        let (uri, served) = answering(created).await;
+        let answer = client.post(get(uri), Bytes::from_static(b"{\"a\":1}"));
+        assert_eq!(answer.await.unwrap().status, StatusCode::CREATED);
+        let (uri, served_get) = answering(created).await;
+        assert_eq!(
+            client.get(get(uri)).await.unwrap().status,
+            StatusCode::CREATED
+        );
+        drop(client);
+        let request = served.await.unwrap();
+        assert!(request.starts_with("POST /list HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("content-length: 7\r\n") && request.ends_with("{\"a\":1}"));
+        let request = served_get.await.unwrap();
+        assert!(
+            request.starts_with("GET ") && !request.contains("content-length"),
+            "{request}"
+        );
     }
 
     #[tokio::test]

@@ -21,4 +21,5 @@ pub mod snapshot;
 pub mod store;
 mod strangers;
 pub mod telemetry;
+mod tls;
 pub mod trials;

@@ -20,36 +20,43 @@ pub struct CrowdSec {
     /// Where `crowdsec` and `cscli` are.
     binaries: PathBuf,
     address: SocketAddr,
+    tls: Option<CrowdSecTls>,
+}
+
+/// What a Local API shows and asks for where it speaks TLS.
+pub struct CrowdSecTls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Whose certificates clients may show, and whom `cscli` trusts.
+    pub authority: PathBuf,
+    /// The unit that bouncers have to be of.
+    pub bouncers: String,
 }
 
 impl CrowdSec {
     pub async fn start() -> Result<Self, KitError> {
+        Self::start_with(None).await
+    }
+
+    pub async fn start_with(tls: Option<CrowdSecTls>) -> Result<Self, KitError> {
         let folder = tempfile::Builder::new().prefix("crowdsec-").tempdir();
         let mut crowdsec = Self {
             child: None,
             folder: folder.map_err(KitError::io("cannot make a folder"))?,
             binaries: parts::crowdsec()?,
             address: SocketAddr::from(([127, 0, 0, 1], ports::reserve()?)),
+            tls,
         };
         crowdsec.write_files()?;
-        let credentials = crowdsec.folder.path().join("credentials.yaml");
-        let credentials = credentials.display().to_string();
-        crowdsec.cscli(&[
-            "machines",
-            "add",
-            "kit",
-            "-p",
-            "kit-password",
-            "-f",
-            &credentials,
-        ])?;
+        crowdsec.add_machine()?;
         crowdsec.restart().await?;
         Ok(crowdsec)
     }
 
     /// What a bouncer is told as its url.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// A new bouncer's key.
@@ -115,6 +122,22 @@ impl CrowdSec {
         Ok(())
     }
 
+    /// What `cscli` speaks to the Local API as.
+    fn add_machine(&self) -> Result<(), KitError> {
+        let path = self.folder.path().join("credentials.yaml");
+        let file = path.display().to_string();
+        let url = self.url();
+        let add = ["machines", "add", "kit", "-p", "kit-password", "-f"];
+        self.cscli(&[&add[..], &[&file, "-u", &url]].concat())?;
+        let Some(tls) = &self.tls else {
+            return Ok(());
+        };
+        let failed = "cannot write credentials.yaml";
+        let written = std::fs::read_to_string(&path).map_err(KitError::io(failed))?;
+        let trusting = format!("{written}\nca_cert_path: {}\n", tls.authority.display());
+        std::fs::write(&path, trusting).map_err(KitError::io(failed))
+    }
+
     fn config_file(&self) -> PathBuf {
         self.folder.path().join("config.yaml")
     }
@@ -131,7 +154,10 @@ impl CrowdSec {
         write("hub/.index.json", "{}")?;
         write("simulation.yaml", "simulation: false\n")?;
         write("profiles.yaml", PROFILES)?;
-        write("config.yaml", &config(folder, self.address))
+        write(
+            "config.yaml",
+            &config(folder, self.address, self.tls.as_ref()),
+        )
     }
 }
 
@@ -139,8 +165,17 @@ const PROFILES: &str = "name: default\nfilters:\n - Alert.Remediation == true\n\
                         decisions:\n - type: ban\n   duration: 4h\non_success: break\n";
 
 /// Without `online_client` it tells nobody anything.
-fn config(folder: &Path, address: SocketAddr) -> String {
+fn config(folder: &Path, address: SocketAddr, tls: Option<&CrowdSecTls>) -> String {
     let folder = folder.display();
+    let tls = tls.map_or_else(String::new, |tls| {
+        let [certificate, key, authority] =
+            [&tls.certificate, &tls.key, &tls.authority].map(|path| path.display());
+        format!(
+            "    tls: {{cert_file: {certificate}, key_file: {key}, ca_cert_path: {authority}, \
+             bouncers_allowed_ou: [{}]}}\n",
+            tls.bouncers
+        )
+    });
     format!(
         "common: {{daemonize: false, log_media: stdout, log_level: info, working_dir: {folder}}}\n\
          config_paths:\n  config_dir: {folder}\n  data_dir: {folder}/data\n  \
@@ -149,7 +184,7 @@ fn config(folder: &Path, address: SocketAddr) -> String {
          cscli: {{output: raw}}\n\
          db_config:\n  type: sqlite\n  use_wal: true\n  db_path: {folder}/data/crowdsec.db\n\
          api:\n  client:\n    credentials_path: {folder}/credentials.yaml\n  \
-         server:\n    listen_uri: {address}\n    profiles_path: {folder}/profiles.yaml\n\
+         server:\n    listen_uri: {address}\n    profiles_path: {folder}/profiles.yaml\n{tls}\
          prometheus: {{enabled: false}}\n"
     )
 }

@@ -30,7 +30,7 @@ pub mod wait;
 
 pub use alertmanager::Alertmanager;
 pub use client::{Connection, Request, Response};
-pub use crowdsec::CrowdSec;
+pub use crowdsec::{CrowdSec, CrowdSecTls};
 pub use envoy::Envoy;
 pub use error::KitError;
 pub use moto::Moto;

@@ -60,9 +60,9 @@ use crate::http::HttpClient;
 use crate::secrets::{Secrets, Trial, Vault};
 use crate::snapshot::{Changed, Publisher, Workshop};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Metrics, chain};
+use crate::telemetry::{Metrics, Sparing, chain};
 use answers::Answers;
-use crowdsec::Streams;
+use crowdsec::{Copies, Streams};
 use decisions::Decisions;
 use epochs::Epochs;
 use feeds::{Keeper, Needs};
@@ -134,6 +134,8 @@ impl Intelligence {
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&parts.metrics),
             phrasebook: Arc::default(),
+            copies: Arc::new(Copies::under(&parts.config.store.path)),
+            uncopied: Sparing::once_a_minute(),
             joining: std::sync::Mutex::default(),
         };
         let intelligence = Arc::new(Self {

@@ -56,7 +56,7 @@ impl Intelligence {
         };
         self.keeper.change(next).await;
         self.databases.change(&before.databases, &databases);
-        self.streams.change(&before);
+        self.streams.change(&before).await;
         self.part_from_providers(&before, config);
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
@@ -232,6 +232,7 @@ struct Shared {
 pub struct Asked {
     pub path: String,
     pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
 /// What is answered.
@@ -302,9 +303,12 @@ async fn answer(
     mut gate: watch::Receiver<bool>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(std::io::Error::other)?;
     shared.seen.lock().unwrap().push(Asked {
-        path: request.uri().to_string(),
-        headers: request.headers().clone(),
+        path: parts.uri.to_string(),
+        headers: parts.headers,
+        body: body.to_bytes(),
     });
     let told = shared.told.lock().unwrap().clone();
     gate.wait_for(|open| *open)

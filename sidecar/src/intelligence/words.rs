@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reputation::decision::Origin;
 use reputation::{Cidr, ClientAddress, Decision, DecisionId, DecisionKind, UnixSeconds};
+use serde::{Deserialize, Serialize};
 
 use super::prefixes::PrefixMap;
 
@@ -26,7 +27,8 @@ pub struct Word {
     pub phrase: PhraseNumber,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Strength {
     Throttle = 1,

@@ -13,7 +13,10 @@ pub fn sections(before: &Config, now: &Config) -> Vec<&'static str> {
         ("guard", before.guard != now.guard),
         ("budget", before.budget != now.budget),
         ("envoy", before.envoy != now.envoy),
-        ("feed", before.feeds != now.feeds),
+        (
+            "feed",
+            before.feeds != now.feeds || before.crowdsec != now.crowdsec,
+        ),
         ("database", before.databases != now.databases),
         ("provider", before.providers != now.providers),
         ("secret", before.secrets != now.secrets),
@@ -108,6 +111,11 @@ mod tests {
                 "feed",
             ),
             ("[[database]]\nname = \"a\"\npath = \"/a\"", "database"),
+            (
+                "[[feed]]\nname = \"a\"\nformat = \"crowdsec\"\nurl = \"https://lapi\"\n\
+                 client_certificate = \"/c\"\nclient_key = \"/k\"",
+                "feed",
+            ),
             ("[secret.a]\nfrom = \"env\"\nname = \"A\"", "secret"),
         ] {
             assert_eq!(sections(&empty, &config(text)), [section]);

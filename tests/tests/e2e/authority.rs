@@ -42,6 +42,16 @@ impl Authority {
         ]
     }
 
+    /// Certificate and key for a client of this name in this organisational unit.
+    pub fn client(&self, name: &str, unit: &str) -> [PathBuf; 2] {
+        let mut client = CertificateParams::default();
+        let subject = &mut client.distinguished_name;
+        subject.push(DnType::CommonName, name);
+        subject.push(DnType::OrganizationalUnitName, unit);
+        self.issue(name, client);
+        self.pair(name)
+    }
+
     fn issue(&self, name: &str, what: CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let certificate = what.signed_by(&key, &self.issuer).unwrap();

@@ -202,7 +202,7 @@ fn is_of_addresses(scope: &str) -> bool {
 }
 
 /// Reasons reach headers and logs.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let shown = text.trim().chars().filter(|letter| !is_deceptive(*letter));
     shown.take(LONGEST_TEXT).collect()
 }

@@ -1,28 +1,24 @@
-//! Asks a Local API for its stream of decisions: what is sent, and how an answer reaches a reader that waits
-//! for each piece.
+//! What a Local API is sent: questions for its stream of decisions, whose answers reach a reader that waits for
+//! each piece, and the usage metrics.
 //!
 //! What is in the answer is `wire`'s; when to ask is the module's above.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{HeaderName, HeaderValue, USER_AGENT};
-use hyper::{HeaderMap, StatusCode, Uri};
-use secrecy::{ExposeSecret, SecretString};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{StatusCode, Uri};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
+use super::bouncer::{AccessError, Caller, Pass};
 use super::wire::{self, Receiver, WireError};
 use crate::config::CrowdSec;
-use crate::http::{Get, HttpClient, HttpError};
-use crate::secrets::{SecretError, Secrets};
+use crate::http::{Get, HttpError};
 
-/// One slash and a version: else CrowdSec notes no version.
-pub const AGENT: &str = concat!("crowdsec-portcullis-bouncer/v", env!("CARGO_PKG_VERSION"));
 /// Until a key is taken or refused.
 const KNOCK: Duration = Duration::from_secs(10);
 /// Until the answer begins. An API that sorts a large database takes its time.
@@ -31,16 +27,17 @@ const BEGIN: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(30);
 /// The longest answer: about a million and a half decisions.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// For the whole telling of the usage.
+const TELLING: Duration = Duration::from_secs(10);
+const MOST_OF_A_RECEIPT: usize = 64 * 1024;
 /// Pieces that wait to be read.
 const WAITING: usize = 16;
 
 #[derive(Debug, Error)]
 pub enum LapiError {
-    #[error("the key is missing")]
-    Key(#[from] SecretError),
-    #[error("the key has characters that no header may have")]
-    KeyText,
-    #[error("its url cannot be extended by /v1/decisions/stream")]
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error("its url cannot be extended by /v1")]
     Url,
     #[error("the Local API cannot be reached")]
     Http(#[from] HttpError),
@@ -49,6 +46,11 @@ pub enum LapiError {
          the secret is read from"
     )]
     Refused(StatusCode),
+    #[error(
+        "the Local API refuses the certificate ({0}): its OU must be one of bouncers_allowed_ou, and its issuer \
+         the authority in ca_cert_path, both in api.server.tls there"
+    )]
+    CertificateRefused(StatusCode),
     #[error("there is no Local API of CrowdSec at this url (404): write it without /v1")]
     NotThere,
     #[error(
@@ -74,20 +76,19 @@ pub enum Question {
 
 /// Asks, and reads the answer into `receiver` while it arrives, on a thread that may block.
 pub async fn ask<R: Receiver + Send + 'static>(
-    http: &HttpClient,
-    secrets: &Arc<Secrets>,
+    pass: &Pass,
     config: &CrowdSec,
     question: Question,
     mut receiver: R,
 ) -> Result<R, LapiError> {
     let get = Get {
         uri: stream(&config.url, question).ok_or(LapiError::Url)?,
-        headers: headers(&secrets.get(&config.key)?)?,
+        headers: pass.headers()?,
         timeout: BEGIN,
         max_bytes: 0,
     };
-    let (status, body) = http.open(get).await?;
-    heed(status)?;
+    let (status, body) = pass.http.open(get).await?;
+    check(status, &pass.caller)?;
     let (pieces, waiting) = mpsc::channel(WAITING);
     let reading = tokio::task::spawn_blocking(move || {
         let answer = Pieces {
@@ -101,25 +102,43 @@ pub async fn ask<R: Receiver + Send + 'static>(
     Ok(reading.await??)
 }
 
-/// Whether `key` is taken. Nothing but the key is looked at, and the stream's place does not move.
-pub async fn knock(
-    http: &HttpClient,
-    config: &CrowdSec,
-    key: &SecretString,
-) -> Result<(), LapiError> {
+/// Whether the caller is let in. Nothing else is looked at, and the stream's place does not move.
+pub async fn knock(pass: &Pass, config: &CrowdSec) -> Result<(), LapiError> {
     let get = Get {
-        uri: below(&config.url, "/v1/decisions").ok_or(LapiError::Url)?,
-        headers: headers(key)?,
+        uri: below(&config.url, "decisions").ok_or(LapiError::Url)?,
+        headers: pass.headers()?,
         timeout: KNOCK,
         max_bytes: 0,
     };
-    heed(http.head(get).await?)
+    check(pass.http.head(get).await?, &pass.caller)
 }
 
-fn heed(status: StatusCode) -> Result<(), LapiError> {
+/// Sends the usage metrics.
+pub async fn tell(pass: &Pass, config: &CrowdSec, json: Bytes) -> Result<(), LapiError> {
+    let mut headers = pass.headers()?;
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let to = Get {
+        uri: below(&config.url, "usage-metrics").ok_or(LapiError::Url)?,
+        headers,
+        timeout: TELLING,
+        max_bytes: MOST_OF_A_RECEIPT,
+    };
+    let status = pass.http.post(to, json).await?.status;
+    match status {
+        status if status.is_success() => Ok(()),
+        StatusCode::METHOD_NOT_ALLOWED => Err(LapiError::NotThere),
+        status => check(status, &pass.caller),
+    }
+}
+
+/// Whether an answer with this status is one.
+fn check(status: StatusCode, caller: &Caller) -> Result<(), LapiError> {
     match status {
         StatusCode::OK => Ok(()),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(LapiError::Refused(status)),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(match caller {
+            Caller::Key(_) => LapiError::Refused(status),
+            Caller::Certificate(_) => LapiError::CertificateRefused(status),
+        }),
         StatusCode::NOT_FOUND => Err(LapiError::NotThere),
         status if status.is_redirection() => Err(LapiError::Redirect),
         status => Err(LapiError::Status(status)),
@@ -149,23 +168,18 @@ async fn hand_on(mut body: Incoming, pieces: mpsc::Sender<io::Result<Bytes>>) {
 /// stays unknown when that one is taken back. Other scopes are asked for so that they can be counted.
 fn stream(base: &Uri, question: Question) -> Option<Uri> {
     let startup = matches!(question, Question::Everything);
-    let query = format!("startup={startup}&scopes=ip,range,country,as&dedup=false");
-    below(base, &format!("/v1/decisions/stream?{query}"))
+    below(
+        base,
+        &format!("decisions/stream?startup={startup}&scopes=ip,range,country,as&dedup=false"),
+    )
 }
 
-fn below(base: &Uri, what: &str) -> Option<Uri> {
+fn below(base: &Uri, rest: &str) -> Option<Uri> {
     let (scheme, authority) = (base.scheme_str()?, base.authority()?);
     let path = base.path().trim_end_matches('/').trim_end_matches("/v1");
-    format!("{scheme}://{authority}{path}{what}").parse().ok()
-}
-
-fn headers(key: &SecretString) -> Result<HeaderMap, LapiError> {
-    let mut key = HeaderValue::try_from(key.expose_secret()).map_err(|_| LapiError::KeyText)?;
-    key.set_sensitive(true);
-    let mut headers = HeaderMap::new();
-    headers.insert(HeaderName::from_static("x-api-key"), key);
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    Ok(headers)
+    format!("{scheme}://{authority}{path}/v1/{rest}")
+        .parse()
+        .ok()
 }
 
 /// The pieces of an answer as one text.
@@ -214,12 +228,5 @@ mod tests {
         }
         let changes = stream(&Uri::from_static("http://[::1]:8080"), Question::Changes).unwrap();
         assert!(changes.query().unwrap().starts_with("startup=false&"));
-    }
-
-    #[test]
-    fn the_agent_has_a_name_one_slash_and_a_version() {
-        let (name, version) = AGENT.split_once('/').unwrap();
-        assert_eq!(name, "crowdsec-portcullis-bouncer");
-        assert!(version.starts_with('v') && !version.contains('/'));
     }
 }

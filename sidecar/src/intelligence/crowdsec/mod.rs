@@ -1,17 +1,21 @@
 //! CrowdSec: the decisions of Local APIs, followed by their stream.
 //!
-//! `lapi` asks, `wire` reads what comes, `batch` makes words of it, `book` joins them to what is known, `stream`
-//! is one API's state. This module runs each stream's life and puts what is known in force. It lives in memory:
-//! after a restart the API is asked for everything.
+//! `bouncer` is as whom, `lapi` asks, `wire` reads what comes, `batch` makes words of it, `book` joins them to what is known, `stream`
+//! is one API's state, `copy` keeps it on disk, `usage` tells the API about it. This module runs each stream's life and puts what is known in
+//! force. After a restart the API is asked for everything.
 
 mod batch;
 mod book;
+mod bouncer;
+mod copy;
+mod copying;
 mod duration;
 mod lapi;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod usage;
 mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,11 +23,14 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+pub use copy::Copies;
 pub use stream::Stream;
 pub use trial::try_key;
 
-use self::batch::Gatherer;
-use self::lapi::LapiError;
+use self::batch::{Batch, Gatherer};
+use self::bouncer::Pass;
+use self::copying::Copying;
+use self::lapi::{LapiError, Question};
 use self::stream::Taken;
 use super::prefixes::PrefixMapBuilder;
 use super::setup::Setup;
@@ -34,7 +41,7 @@ use crate::config::CrowdSec;
 use crate::http::HttpClient;
 use crate::secrets::Secrets;
 use crate::snapshot::{Changed, Publisher};
-use crate::telemetry::{Metrics, chain};
+use crate::telemetry::{Metrics, Sparing, chain};
 
 /// Runs the streams. Which there are is in `sources`.
 pub struct Streams {
@@ -46,8 +53,10 @@ pub struct Streams {
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
     pub phrasebook: Arc<Phrasebook>,
+    pub copies: Arc<Copies>,
     /// One change at a time, so that no older state replaces a newer one.
     pub joining: Mutex<()>,
+    pub uncopied: Sparing,
 }
 
 impl Streams {
@@ -64,7 +73,10 @@ impl Streams {
             let forerunner = streams.find(|stream| stream.config.name == config.name);
             match forerunner {
                 Some(same)
-                    if *same.config == *config && before.secrets.agree_on(&config.key, secrets) =>
+                    if *same.config == *config
+                        && config
+                            .key()
+                            .is_none_or(|key| before.secrets.agree_on(key, secrets)) =>
                 {
                     Arc::clone(same)
                 }
@@ -78,8 +90,8 @@ impl Streams {
         configured.iter().map(place).collect()
     }
 
-    /// Follows a change of the configuration that is in force already.
-    pub fn change(self: &Arc<Self>, before: &Setup) {
+    /// Follows a change of the configuration that is in force already. Returns when what is kept on disk is read.
+    pub async fn change(self: &Arc<Self>, before: &Setup) {
         let setup = Arc::clone(&self.sources.view().setup);
         for gone in before.streams.iter().filter(|it| !stands_in(it, &setup)) {
             gone.ended.cancel();
@@ -93,6 +105,7 @@ impl Streams {
         }
         for stream in &setup.streams {
             if !stands_in(stream, before) {
+                self.restore(stream).await;
                 self.keep(stream);
             } else if setup.guard != before.guard {
                 stream.begin_anew();
@@ -107,11 +120,51 @@ impl Streams {
         let (streams, stream) = (Arc::clone(self), Arc::clone(stream));
         tokio::spawn(async move {
             let ended = stream.ended.clone();
-            ended.run_until_cancelled(streams.live(&stream)).await;
+            let life = async { tokio::join!(streams.live(&stream), streams.tell_usage(&stream)) };
+            ended.run_until_cancelled(life).await;
         });
     }
 
+    /// Begins with what is kept on disk, unless more than that is known.
+    async fn restore(self: &Arc<Self>, stream: &Arc<Stream>) {
+        if !stream.entries().is_empty() {
+            return;
+        }
+        let (streams, config) = (Arc::clone(self), Arc::clone(&stream.config));
+        let reading = tokio::task::spawn_blocking(move || {
+            let (guard, now) = (&streams.sources.view().setup.guard, streams.clock.now());
+            streams
+                .copies
+                .load(&config, guard, &streams.phrasebook, now)
+        });
+        let name = &stream.config.name;
+        match reading.await {
+            Ok(Ok(Some(kept))) => {
+                let (entries, told) = (kept.entries.len(), kept.told);
+                tracing::info!(
+                    feed = name,
+                    entries,
+                    "decisions of before the restart in force"
+                );
+                self.metrics.feed_taken(name, entries, told);
+                stream.restore(kept);
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                let error = chain(&error);
+                tracing::warn!(
+                    feed = name,
+                    error,
+                    "the decisions kept on disk are not used"
+                );
+            }
+            // It ends early only with the runtime.
+            Err(_ended) => {}
+        }
+    }
+
     async fn live(&self, stream: &Arc<Stream>) {
+        let mut copying = Copying::default();
         loop {
             let asked = Instant::now();
             let changed = self.poll(stream).await | stream.drop_lapsed(self.clock.now());
@@ -119,29 +172,43 @@ impl Streams {
                 self.join();
                 self.publisher.changed(Changed::Words);
             }
+            self.copy(stream, &mut copying).await;
             tokio::time::sleep(stream.pause().saturating_sub(asked.elapsed())).await;
+        }
+    }
+
+    /// Writes what is known to the disk, if it is time for that.
+    async fn copy(&self, stream: &Arc<Stream>, copying: &mut Copying) {
+        let (entries, Some(told)) = stream.known() else {
+            return;
+        };
+        let begun = Instant::now();
+        if !copying.is_due(&entries, told, begun) {
+            return;
+        }
+        let words = Words::new(Arc::clone(&entries), &self.phrasebook);
+        let (copies, config) = (Arc::clone(&self.copies), Arc::clone(&stream.config));
+        let saving = tokio::task::spawn_blocking(move || copies.save(&config, &words, told));
+        match saving.await {
+            Ok(Ok(())) => copying.wrote(entries, told, begun),
+            Ok(Err(error)) => {
+                copying.tried(begun);
+                if self.uncopied.is_due() {
+                    let (feed, error) = (&stream.config.name, chain(&error));
+                    tracing::warn!(feed, error, "a restart would forget the decisions");
+                }
+            }
+            // It ends early only with the runtime.
+            Err(_ended) => {}
         }
     }
 
     /// Asks once; says whether something changed.
     async fn poll(&self, stream: &Arc<Stream>) -> bool {
-        let (asked, question) = (Instant::now(), stream.question(self.clock.now()));
+        let asked = Instant::now();
         let setup = Arc::clone(&self.sources.view().setup);
-        let receiver = Gatherer::new(
-            &stream.config,
-            setup.guard.clone(),
-            Arc::clone(&self.phrasebook),
-            Arc::clone(&self.clock),
-        );
-        let answer = lapi::ask(
-            &self.http,
-            &setup.secrets,
-            &stream.config,
-            question,
-            receiver,
-        );
-        let batch = match answer.await {
-            Ok(receiver) => receiver.finish(),
+        let (question, batch) = match self.ask(stream, &setup).await {
+            Ok(answer) => answer,
             Err(error) => {
                 self.note_failure(stream, &error);
                 return false;
@@ -172,6 +239,34 @@ impl Streams {
         }
         self.metrics.feed_taken(name, stream.entries().len(), now);
         taken == Taken::Changed
+    }
+
+    async fn ask(
+        &self,
+        stream: &Arc<Stream>,
+        setup: &Setup,
+    ) -> Result<(Question, Batch), LapiError> {
+        let ask = |pass| async move { self.ask_with(stream, setup, &pass).await };
+        let (bouncer, secrets) = (&stream.bouncer, &setup.secrets);
+        bouncer.let_in(&self.http, secrets, ask).await
+    }
+
+    async fn ask_with(
+        &self,
+        stream: &Arc<Stream>,
+        setup: &Setup,
+        pass: &Pass,
+    ) -> Result<(Question, Batch), LapiError> {
+        let question = stream.question(&pass.caller, self.clock.now());
+        let receiver = Gatherer::new(
+            &stream.config,
+            setup.guard.clone(),
+            Arc::clone(&self.phrasebook),
+            Arc::clone(&self.clock),
+        );
+        let answer = lapi::ask(pass, &stream.config, question, receiver).await?;
+        stream.told_to(&pass.caller);
+        Ok((question, answer.finish()))
     }
 
     fn note_failure(&self, stream: &Stream, error: &LapiError) {

@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, LeftOut};
 use super::book;
+use super::bouncer::{Bouncer, Caller};
+use super::copy::Kept;
 use super::lapi::Question;
 use crate::chance::spread;
 use crate::config::{CrowdSec, FeedSource};
@@ -31,6 +33,7 @@ const FACTOR_FROM: usize = 64;
 
 pub struct Stream {
     pub config: Arc<CrowdSec>,
+    pub bouncer: Bouncer,
     /// Ends the stream's life.
     pub ended: CancellationToken,
     state: Mutex<State>,
@@ -41,6 +44,8 @@ struct State {
     entries: Arc<Entries>,
     /// When everything was asked for last; absent if it has to be again.
     complete: Option<UnixSeconds>,
+    /// As whom was asked last.
+    told_to: Option<Caller>,
     /// From when on it has to be although nothing failed.
     doubtful_from: Option<UnixSeconds>,
     /// The last complete answer had so few decisions that it is believed only if the next one agrees.
@@ -69,8 +74,10 @@ impl Stream {
             entries,
             ..State::default()
         };
+        let config = Arc::new(config);
         Self {
-            config: Arc::new(config),
+            bouncer: Bouncer::new(Arc::clone(&config)),
+            config,
             ended,
             state: Mutex::new(state),
         }
@@ -80,8 +87,32 @@ impl Stream {
         Arc::clone(&self.state().entries)
     }
 
-    pub fn question(&self, now: UnixSeconds) -> Question {
+    /// What is known, and when the Local API answered last.
+    pub fn known(&self) -> (Arc<Entries>, Option<UnixSeconds>) {
         let state = self.state();
+        (Arc::clone(&state.entries), state.last_success)
+    }
+
+    /// Whether the Local API answered last, and that in this process.
+    pub fn is_answered(&self) -> bool {
+        let state = self.state();
+        state.told_to.is_some() && state.failures == 0
+    }
+
+    /// Begins with what was kept on disk.
+    pub fn restore(&self, kept: Kept) {
+        let mut state = self.state();
+        state.entries = kept.entries;
+        state.left_out.dropped = kept.dropped;
+        state.last_success = Some(kept.told);
+    }
+
+    /// What to ask for as `caller`. To one that was not told before, only everything is an answer.
+    pub fn question(&self, caller: &Caller, now: UnixSeconds) -> Question {
+        let state = self.state();
+        if !state.told_to.as_ref().is_some_and(|told| told.is(caller)) {
+            return Question::Everything;
+        }
         let fresh = state.complete.is_some_and(|at| at.until(now) < RENEW);
         let sure = state.doubtful_from.is_none_or(|from| now < from);
         if fresh && sure {
@@ -89,6 +120,11 @@ impl Stream {
         } else {
             Question::Everything
         }
+    }
+
+    /// The Local API answered `caller`.
+    pub fn told_to(&self, caller: &Caller) {
+        self.state().told_to = Some(caller.clone());
     }
 
     /// Everything is to be asked for again: some of what is known may not be so under another guard.

@@ -3,6 +3,7 @@
 use reputation::{ClientAddress, Decision, DecisionKind, UnixSeconds};
 
 use super::batch::{Batch, Gatherer};
+use super::bouncer::Caller;
 use super::lapi::Question;
 use super::stream::Taken;
 use super::*;
@@ -52,6 +53,13 @@ impl Rig {
     fn take(&self, question: Question, answer: &str) -> Taken {
         let (batch, shrink) = (self.batch(answer), self.guard.max_shrink);
         self.stream.take(question, batch, self.clock.now(), shrink)
+    }
+
+    /// What would be asked for as whom was told everything up to now.
+    fn question(&self) -> Question {
+        let caller = Caller::Key("key".into());
+        self.stream.told_to(&caller);
+        self.stream.question(&caller, self.clock.now())
     }
 
     fn words(&self) -> Words {
@@ -202,7 +210,7 @@ fn what_lapsed_goes_by_itself_while_the_api_is_away() {
 #[test]
 fn after_a_failure_and_now_and_then_everything_is_asked_for() {
     let rig = Rig::new();
-    let question = || rig.stream.question(rig.clock.now());
+    let question = || rig.question();
     assert_eq!(question(), Question::Everything);
     rig.take(Question::Everything, &new(&[]));
     assert_eq!(question(), Question::Changes);
@@ -214,9 +222,20 @@ fn after_a_failure_and_now_and_then_everything_is_asked_for() {
 }
 
 #[test]
+fn to_another_key_everything_is_told_anew() {
+    let rig = Rig::new();
+    rig.take(Question::Everything, &new(&[]));
+    assert_eq!(rig.question(), Question::Changes);
+    for other in [Caller::Key("other".into()), Caller::Certificate(1)] {
+        let question = rig.stream.question(&other, rig.clock.now());
+        assert_eq!(question, Question::Everything, "{other:?}");
+    }
+}
+
+#[test]
 fn after_an_import_everything_is_asked_for_once() {
     let rig = Rig::new();
-    let question = || rig.stream.question(rig.clock.now());
+    let question = || rig.question();
     rig.take(Question::Everything, &new(&[]));
     let rows: Vec<_> = (0..100)
         .map(|at| row(at + 1, "ban", "Ip", &format!("192.0.2.{at}"), "1h"))

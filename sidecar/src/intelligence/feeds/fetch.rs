@@ -21,7 +21,7 @@ use thiserror::Error;
 use super::file;
 use crate::chance::spread;
 use crate::config::{Feed, FeedFormat, FeedSource};
-use crate::http::{Get, HttpClient, HttpError};
+use crate::http::{Answer, Get, HttpClient, HttpError};
 use crate::intelligence::retry_after::retry_after;
 use crate::secrets::{SecretError, Secrets};
 
@@ -98,7 +98,8 @@ impl Fetcher {
     ) -> Result<Fetched, FetchError> {
         match &feed.source {
             FeedSource::File(path) => read_file(path, seen).await,
-            FeedSource::Url(uri) => self.ask(feed, uri, seen, now).await,
+            // In a box: what holds this future is held by many more, and the compiler looks only so deep.
+            FeedSource::Url(uri) => Box::pin(self.ask(feed, uri, seen, now)).await,
         }
     }
 
@@ -109,15 +110,21 @@ impl Fetcher {
         seen: Option<&Stamp>,
         now: UnixSeconds,
     ) -> Result<Fetched, FetchError> {
-        let mut headers = conditions(seen);
-        self.add_key(feed, &mut headers)?;
-        let get = Get {
-            uri: uri.clone(),
-            headers,
-            timeout: TIMEOUT,
-            max_bytes: MAX_BYTES,
-        };
-        let answer = self.http.get(get).await?;
+        let key = feed.key.as_ref();
+        let key = key.map(|name| Ok::<_, SecretError>((name, self.secrets.get(name)?)));
+        let key = key.transpose()?;
+        let with = key.as_ref().map(|(_, value)| value);
+        let mut answer = self.ask_with(feed, uri, seen, with).await?;
+        // While a key is being replaced, the secret and the source change at different moments.
+        if let Some((name, refused)) = &key
+            && refuses_key(answer.status)
+            && let Some(other) = self.secrets.instead_of(name, refused).await
+        {
+            answer = self.ask_with(feed, uri, seen, Some(&other)).await?;
+            if !refuses_key(answer.status) {
+                self.secrets.taken(name, &other);
+            }
+        }
         match answer.status {
             StatusCode::OK => Ok(Fetched::New {
                 stamp: Stamp::Url {
@@ -137,17 +144,43 @@ impl Fetcher {
         }
     }
 
-    fn add_key(&self, feed: &Feed, headers: &mut HeaderMap) -> Result<(), FetchError> {
-        if feed.format == FeedFormat::AbuseIpdbJson {
-            // Without it, errors come as HTML.
-            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        }
-        if let Some(name) = &feed.key {
-            let (header, value) = key_header(feed, &self.secrets.get(name)?)?;
-            headers.insert(header, value);
-        }
-        Ok(())
+    async fn ask_with(
+        &self,
+        feed: &Feed,
+        uri: &Uri,
+        seen: Option<&Stamp>,
+        key: Option<&SecretString>,
+    ) -> Result<Answer, FetchError> {
+        let mut headers = conditions(seen);
+        add_key(feed, key, &mut headers)?;
+        let get = Get {
+            uri: uri.clone(),
+            headers,
+            timeout: TIMEOUT,
+            max_bytes: MAX_BYTES,
+        };
+        Ok(self.http.get(get).await?)
     }
+}
+
+fn refuses_key(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+fn add_key(
+    feed: &Feed,
+    key: Option<&SecretString>,
+    headers: &mut HeaderMap,
+) -> Result<(), FetchError> {
+    if feed.format == FeedFormat::AbuseIpdbJson {
+        // Without it, errors come as HTML.
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    }
+    if let Some(key) = key {
+        let (header, value) = key_header(feed, key)?;
+        headers.insert(header, value);
+    }
+    Ok(())
 }
 
 /// Where the source looks for its key.

@@ -1,6 +1,7 @@
 //! Intelligence as a whole: against a real store, real files and a stand-in for the servers.
 
 mod budget;
+mod crowdsec;
 mod decisions;
 mod feeds;
 mod lookups;

@@ -2,7 +2,6 @@
 //! third version, in which Redis speaks up by itself when a sibling changed something.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::bounded::Bounded;
 use super::fault::{Caller, Fault};
 use crate::config::store::{RedisConfig, RedisServer, Tls};
 use crate::secrets::{SecretError, Secrets};
+use crate::tls::{self, TlsError};
 
 /// Where to connect, and as whom.
 pub struct Endpoint {
@@ -47,16 +45,12 @@ pub enum ConnectError {
     Secret(#[from] SecretError),
     #[error("it cannot be reached")]
     Unreachable(#[source] std::io::Error),
-    #[error("the certificate authorities in {path} (store.ca) cannot be read: {why}")]
-    Authorities { path: PathBuf, why: String },
-    #[error("the system has no certificate authorities: name a file with some in store.ca")]
-    NoAuthorities,
     #[error("{0} is no name that a certificate can have")]
     Name(String),
     #[error("no TLS, or its certificate is not good")]
     Tls(#[source] std::io::Error),
-    #[error("TLS cannot be set up")]
-    TlsSetup(#[from] tokio_rustls::rustls::Error),
+    #[error("TLS cannot be set up as store.ca has it")]
+    TlsSetup(#[source] TlsError),
     #[error(transparent)]
     Refused(#[from] Fault),
 }
@@ -191,42 +185,7 @@ impl Endpoint {
 
 /// The authorities are read each time, so that a replaced file takes effect.
 fn connector(tls: &Tls) -> Result<TlsConnector, ConnectError> {
-    let authorities = match &tls.ca {
-        Some(path) => authorities_in(path)?,
-        None => authorities_of_the_system()?,
-    };
-    let provider = Arc::new(crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(authorities)
-        .with_no_client_auth();
+    let config = tls::trusting(tls.ca.as_deref()).map_err(ConnectError::TlsSetup)?;
+    let config = config.with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn authorities_in(path: &Path) -> Result<RootCertStore, ConnectError> {
-    let unusable = |why: String| ConnectError::Authorities {
-        path: path.to_owned(),
-        why,
-    };
-    let mut authorities = RootCertStore::empty();
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
-    for certificate in found {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        let added = authorities.add(certificate);
-        added.map_err(|error| unusable(error.to_string()))?;
-    }
-    if authorities.is_empty() {
-        return Err(unusable("there are none in it".to_owned()));
-    }
-    Ok(authorities)
-}
-
-fn authorities_of_the_system() -> Result<RootCertStore, ConnectError> {
-    let mut authorities = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (_added, _ignored) = authorities.add_parsable_certificates(found.certs);
-    if authorities.is_empty() {
-        return Err(ConnectError::NoAuthorities);
-    }
-    Ok(authorities)
 }

@@ -1,9 +1,12 @@
 //! What the real CrowdSec decides, at the real edge: there within one poll interval, and gone as soon.
 
+mod rotation;
+mod tls;
+
 use std::time::{Duration, Instant};
 
 use kit::sidecar::SidecarBuilder;
-use kit::{CrowdSec, eventually_async};
+use kit::{CrowdSec, eventually, eventually_async};
 use serde_json::Value;
 
 use crate::common::{Edge, LIMIT, sidecar_that_blocks, until_status};
@@ -87,6 +90,9 @@ async fn a_decision_shows_within_an_interval_and_is_gone_within_one() {
     shows(&crowdsec, &edge, &delete, CLIENT, 200).await;
     let unban = edge.cli(&["unban", CLIENT]).await;
     assert!(!unban.contains("still"), "{unban}");
+    // This version does not know of usage metrics: told once, and no fault.
+    let quiet = || edge.sidecar.log().matches("takes no usage metrics").count() == 1;
+    assert!(eventually(LIMIT, quiet).await, "{}", edge.sidecar.log());
 }
 
 #[tokio::test]
