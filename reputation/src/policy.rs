@@ -100,6 +100,16 @@ impl Policy {
         })
     }
 
+    /// The least score of a suspicious address.
+    pub fn suspicious(self) -> u8 {
+        self.suspicious
+    }
+
+    /// The least score of a malicious address.
+    pub fn malicious(self) -> u8 {
+        self.malicious
+    }
+
     pub fn band(self, score: u8) -> Band {
         if score >= self.malicious {
             Band::Malicious

@@ -114,7 +114,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
         let intelligence = starting.await?;
         let followers = Followers {
             intelligence: Arc::clone(&intelligence),
-            proxies,
+            proxies: Arc::clone(&proxies),
             level,
         };
         let watching = Arc::clone(&watch);
@@ -124,6 +124,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
             token,
             watch,
             store: keeping,
+            proxies,
             clock,
         })
     };

@@ -27,6 +27,7 @@ use crate::console::{Console, Needs};
 use crate::doctor::{Examined, Examiner};
 use crate::intelligence::Intelligence;
 use crate::orders::Orders;
+use crate::proxies::Proxies;
 use crate::reload::Watch;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -45,6 +46,7 @@ pub struct Backing {
     pub token: token::AdminToken,
     pub watch: Arc<Watch>,
     pub store: Arc<dyn Store>,
+    pub proxies: Arc<Proxies>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -90,6 +92,7 @@ impl Listeners {
             token,
             watch,
             store,
+            proxies,
             clock,
         } = backing?;
         // Only here is it set.
@@ -101,6 +104,8 @@ impl Listeners {
             intelligence: Arc::clone(&intelligence),
             orders: Arc::clone(&orders),
             door: Arc::clone(&door),
+            proxies,
+            metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
         });
         let trials = Trials::new(Arc::clone(&intelligence), Arc::clone(&watch));

@@ -133,6 +133,7 @@ async fn build(
     let shutdown = CancellationToken::new();
     let token = token::AdminToken::prepare(&config, &secrets).unwrap();
     let listeners = Listeners::bind(&config.listen).await.unwrap();
+    let proxies = Proxies::new(&config.envoy, HttpClient::new(), Arc::clone(&clock));
     let watch = Watch::new(Path::new(""), Arc::clone(&config), &clock, &metrics);
     let parts = Parts {
         config,
@@ -149,6 +150,7 @@ async fn build(
         token,
         watch: Arc::new(watch),
         store,
+        proxies: Arc::new(proxies),
         clock,
     };
     (listeners, metrics, backing, shutdown)

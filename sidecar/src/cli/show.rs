@@ -10,11 +10,10 @@ use super::args::FeedAction;
 use super::decisions::{rows, rule};
 use super::output::{or_dash, table, time};
 use super::session::{Session, encode};
-use crate::intelligence::providers::Closed;
 use crate::intelligence::{
     Context, DatabaseStatus, Explanation, FeedStatus, ProviderStatus, SourceWord,
 };
-use crate::secrets::{ExpiryBy, SecretStatus};
+use crate::secrets::SecretStatus;
 
 #[derive(Deserialize)]
 struct Feeds {
@@ -242,7 +241,7 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
     let row = |provider: &ProviderStatus| {
         [
             provider.name.clone(),
-            provider_state(provider).to_owned(),
+            provider.state().to_owned(),
             format!("{} of {}", provider.remaining, provider.daily_quota),
             provider.released.to_string(),
             provider.reserved.to_string(),
@@ -304,35 +303,12 @@ fn in_words(context: &Context) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-fn provider_state(provider: &ProviderStatus) -> &'static str {
-    match provider.closed {
-        Some(Closed::Failing) => "failing",
-        Some(Closed::Quota) => "quota used up",
-        Some(Closed::Key) => "no good key",
-        Some(Closed::Store) => "store is away",
-        None if provider.remaining == 0 => "quota used up",
-        None if provider.released > 0 => "available",
-        None if provider.reserved > 0 => "suspicious only",
-        None => "until more is released",
-    }
-}
-
 fn secret_rows(secrets: Vec<SecretStatus>) -> String {
     if secrets.is_empty() {
         return "no secrets are configured".to_owned();
     }
     let row = |secret: SecretStatus| {
-        let state = match (secret.problem, secret.refused) {
-            (Some(problem), _) if secret.available => format!("serves from memory: {problem}"),
-            (Some(problem), _) => problem,
-            (None, true) => "refused by whom it is for".to_owned(),
-            (None, false) => "available".to_owned(),
-        };
-        let by_age = secret.expires_by == Some(ExpiryBy::MaxAge);
-        let expires = secret.expires.map(|date| match by_age {
-            true => format!("{date} (by age)"),
-            false => date,
-        });
+        let (state, expires) = (secret.state(), secret.expiry());
         [
             secret.name.to_string(),
             secret.origin,

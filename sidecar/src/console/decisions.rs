@@ -28,7 +28,7 @@ pub struct Draft {
 const ROWS: usize = 50;
 /// How many orders are offered to be undone.
 const UNDOABLE: usize = 5;
-const DURATIONS: [(&str, &str); 6] = [
+pub const DURATIONS: [(&str, &str); 6] = [
     ("1h", "1 hour"),
     ("24h", "24 hours"),
     ("7d", "7 days"),
@@ -36,7 +36,7 @@ const DURATIONS: [(&str, &str); 6] = [
     ("365d", "a year"),
     ("", "until it is taken back"),
 ];
-const KINDS: [(&str, &str); 3] = [
+pub const KINDS: [(&str, &str); 3] = [
     ("ban", "Ban: refuse it"),
     ("throttle", "Throttle: limit it harder"),
     ("allow", "Allow: let it pass"),
@@ -231,6 +231,7 @@ fn listing(visit: &Visit<'_>, wanted: String, draft: Option<(Draft, Notice)>) ->
         section aria-labelledby="decide" {
             h2 #decide { "Decide" }
             (form(visit, &draft, wrong))
+            p { a href="/import" { "Import many at once" } }
         }
         (last_orders(visit, now))
     };
@@ -333,7 +334,7 @@ fn last_orders(visit: &Visit<'_>, now: UnixSeconds) -> Markup {
     }
 }
 
-fn options(choices: &[(&str, &str)], chosen: &str) -> Markup {
+pub fn options(choices: &[(&str, &str)], chosen: &str) -> Markup {
     html! {
         @for (value, name) in choices {
             option value=(value) selected[*value == chosen] { (name) }

@@ -1,9 +1,11 @@
 //! What a browser sends: the fields of a form or of a query, bounded.
 
+use http_body_util::{BodyDataStream, Full};
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
 
-use crate::api::problem::Problem;
+use crate::api::problem::{Kind, Problem};
 use crate::api::request;
 
 #[derive(Debug, Default)]
@@ -18,7 +20,14 @@ impl Form {
     }
 
     pub async fn read(request: Request<Incoming>, most: usize) -> Result<Self, Problem> {
-        Ok(Self::parse(&request::body(request, most).await?))
+        let kind = request.headers().get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok());
+        let boundary = kind.and_then(|kind| multer::parse_boundary(kind).ok());
+        let body = request::body(request, most).await?;
+        match boundary {
+            Some(boundary) => Self::of_parts(body, boundary).await,
+            None => Ok(Self::parse(&body)),
+        }
     }
 
     /// The field's text without blanks around it; empty if it was not sent.
@@ -30,6 +39,20 @@ impl Form {
     /// As [`Self::get`]; none if it is empty.
     pub fn given(&self, name: &str) -> Option<&str> {
         Some(self.get(name)).filter(|text| !text.is_empty())
+    }
+
+    /// A form that may hold a file.
+    async fn of_parts(body: Bytes, boundary: String) -> Result<Self, Problem> {
+        let faulty = |error: multer::Error| Problem::new(Kind::BadBody).detail(error.to_string());
+        let stream = BodyDataStream::new(Full::new(body));
+        let mut parts = multer::Multipart::new(stream, boundary);
+        let mut fields = Vec::new();
+        while let Some(part) = parts.next_field().await.map_err(faulty)? {
+            let name = part.name().unwrap_or_default().to_owned();
+            let bytes = part.bytes().await.map_err(faulty)?;
+            fields.push((name, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        Ok(Self(fields))
     }
 
     fn parse(bytes: &[u8]) -> Self {

@@ -62,7 +62,7 @@ pub fn span(seconds: u32) -> String {
 }
 
 /// A count with its thousands apart.
-pub fn count(number: usize) -> String {
+pub fn count(number: impl ToString) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 2);
     for (at, digit) in digits.chars().enumerate() {

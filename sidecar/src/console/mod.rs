@@ -6,17 +6,24 @@
 
 mod address;
 mod assets;
+mod chart;
 mod cookie;
 mod decisions;
 mod entry;
 mod form;
+mod import;
 mod look;
+mod now;
 mod origin;
 mod page;
 mod respond;
+mod secrets;
 mod session;
+mod sources;
 #[cfg(test)]
 mod tests;
+mod thresholds;
+mod trail;
 
 use std::sync::Arc;
 
@@ -29,6 +36,8 @@ use crate::api::server::{Exchange, Reply};
 use crate::clock::Clock;
 use crate::intelligence::Intelligence;
 use crate::orders::{Operator, Orders, Way};
+use crate::proxies::Proxies;
+use crate::telemetry::Metrics;
 use assets::Assets;
 use form::Form;
 use page::Notice;
@@ -38,6 +47,8 @@ pub struct Needs {
     pub intelligence: Arc<Intelligence>,
     pub orders: Arc<Orders>,
     pub door: Arc<Door>,
+    pub proxies: Arc<Proxies>,
+    pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -67,9 +78,27 @@ enum Answer {
     Go(Done),
 }
 
-const PAGES: [&str; 2] = ["/address", "/decisions"];
-const ORDERS: [&str; 5] = ["/decide", "/take-back", "/unban", "/unallow", "/undo"];
-const ENTRY: [&str; 3] = ["/", "/login", "/logout"];
+/// Where there is a page, an order, or (at `/import` and `/login`) both.
+const PATHS: [&str; 18] = [
+    "/",
+    "/address",
+    "/decide",
+    "/decisions",
+    "/import",
+    "/login",
+    "/logout",
+    "/mode",
+    "/mode/clear",
+    "/release",
+    "/secrets",
+    "/sources",
+    "/take-back",
+    "/thresholds",
+    "/trail",
+    "/unallow",
+    "/unban",
+    "/undo",
+];
 
 impl Console {
     pub fn new(needs: Needs) -> Self {
@@ -82,8 +111,7 @@ impl Console {
 
     /// Whether the path is the console's.
     pub fn serves(path: &str) -> bool {
-        let mut known = PAGES.iter().chain(&ORDERS).chain(&ENTRY);
-        known.any(|known| *known == path) || path.starts_with(assets::FOLDER)
+        PATHS.contains(&path) || path.starts_with(assets::FOLDER)
     }
 
     pub async fn handle(&self, request: Request<Incoming>, exchange: &Exchange) -> Reply {
@@ -144,6 +172,10 @@ impl Console {
                 self.form(&viewer, request, form::USUAL).await?;
                 return Ok(self.sign_out(&visit));
             }
+            (&Method::POST, "/import") => {
+                let form = self.form(&viewer, request, import::LARGEST).await?;
+                import::import(&visit, form).await?
+            }
             (&Method::POST, order) => {
                 let form = self.form(&viewer, request, form::USUAL).await?;
                 visit.order(order, &form).await?
@@ -185,8 +217,14 @@ impl Console {
 impl Visit<'_> {
     async fn page(&self, path: &str) -> Result<page::Page, Problem> {
         match path {
-            "/" | "/decisions" => Ok(decisions::page(self, None)),
+            "/" => Ok(now::page(self)),
             "/address" => address::page(self).await,
+            "/decisions" => Ok(decisions::page(self, None)),
+            "/import" => Ok(import::page(self)),
+            "/secrets" => Ok(secrets::page(self)),
+            "/sources" => Ok(sources::page(self)),
+            "/thresholds" => Ok(thresholds::page(self)),
+            "/trail" => Ok(trail::page(self)),
             _ => Err(Problem::new(Kind::WrongMethod("POST"))),
         }
     }
@@ -197,6 +235,8 @@ impl Visit<'_> {
             "/take-back" => decisions::take_back(self, form).await,
             "/unban" | "/unallow" => address::take_back(self, path, form).await,
             "/undo" => decisions::undo(self, form).await,
+            "/release" => sources::release(self, form).await,
+            "/mode" | "/mode/clear" => now::set_mode(self, path, form).await,
             _ => Err(Problem::new(Kind::WrongMethod("GET, HEAD"))),
         }
     }

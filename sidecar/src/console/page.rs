@@ -17,7 +17,12 @@ pub struct Page {
 /// Which entry of the menu a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Here {
+    Now,
     Decisions,
+    Sources,
+    Secrets,
+    Thresholds,
+    Trail,
     Nowhere,
 }
 
@@ -34,7 +39,14 @@ enum Kind {
     Bad,
 }
 
-const MENU: [(Here, &str, &str); 1] = [(Here::Decisions, "/decisions", "Decisions")];
+const MENU: [(Here, &str, &str); 6] = [
+    (Here::Now, "/", "Now"),
+    (Here::Decisions, "/decisions", "Decisions"),
+    (Here::Sources, "/sources", "Sources"),
+    (Here::Secrets, "/secrets", "Secrets"),
+    (Here::Thresholds, "/thresholds", "Thresholds"),
+    (Here::Trail, "/trail", "Trail"),
+];
 
 impl Page {
     pub fn new(title: impl Into<String>, here: Here, body: Markup) -> Self {

@@ -11,6 +11,7 @@ use super::feeds::Hearing;
 use super::flight::{Boarded, Flight, Flights};
 use super::providers::{Acquaintances, Asked, Candidate, Gate};
 use super::recent::RecentlyClean;
+use super::scores::Scores;
 use super::setup::Setup;
 use super::sources::{Sources, View};
 use super::weigh::{LONGEST_TTL, Life, verdict_of};
@@ -30,6 +31,7 @@ pub struct Lookup {
     answers: Arc<Answers>,
     flights: Flights<Key, ByProvider>,
     acquaintances: Arc<Acquaintances>,
+    pub scores: Scores,
 }
 
 /// A question, and those who are to be asked it.
@@ -58,6 +60,7 @@ impl Lookup {
             answers: Arc::new(answers),
             flights: Flights::default(),
             acquaintances: Arc::new(Acquaintances::default()),
+            scores: Scores::default(),
         }
     }
 
@@ -83,6 +86,9 @@ impl Lookup {
         let (answers, life) = self.ask(&view, address, wait, now).await;
         let scope = view.scope(published.as_deref(), address, prefix, None);
         let verdict = view.weigh(address, scope, &answers, life, self.clock.now());
+        if !verdict.provisional {
+            self.scores.note(verdict.score, now);
+        }
         if verdict.band == Band::Clean && !verdict.provisional {
             self.recent.note(address);
         }

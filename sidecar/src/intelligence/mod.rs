@@ -17,6 +17,7 @@ pub mod prefixes;
 pub mod providers;
 mod recent;
 mod retry_after;
+mod scores;
 mod search;
 pub mod setup;
 mod siblings;
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 use reputation::manifest::SnapshotVersion;
 use reputation::mode::{Mode, ModeOverride};
-use reputation::{ClientAddress, Decision, DecisionId, UnixSeconds, Verdict};
+use reputation::{ClientAddress, Decision, DecisionId, Policy, UnixSeconds, Verdict};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,7 @@ pub use explain::{Context, Coverage, Explanation, Rule, SourceWord, Vouched};
 pub use feeds::{FeedStatus, ReleaseError};
 pub use modes::ModeError;
 pub use providers::ProviderStatus;
+pub use scores::Spread;
 pub use search::{Found, Search, Wanted, Window};
 
 pub use crate::snapshot::Published;
@@ -297,6 +299,16 @@ impl Intelligence {
     pub async fn try_keys(&self) -> Vec<Trial> {
         let setup = Arc::clone(&self.sources.view().setup);
         trials::try_keys(&setup, &self.http).await
+    }
+
+    /// Where the bands begin.
+    pub fn policy(&self) -> Policy {
+        self.sources.view().setup.policy
+    }
+
+    /// How the scores of what was weighed lately are spread.
+    pub fn scores(&self) -> Spread {
+        self.lookup.scores.spread(self.clock.now())
     }
 
     /// Sets a mode for a route (or glob) or for all, for `ttl` or until it is taken back.

@@ -6,6 +6,7 @@
 mod trail;
 mod undo;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,17 @@ pub enum Way {
     CommandLine,
     Api,
 }
+
+/// What came of an import.
+#[derive(Debug)]
+pub struct Imported {
+    pub count: usize,
+    /// Why it ended early.
+    pub fault: Option<DecisionError>,
+}
+
+/// How many decisions are written at once.
+const STEP: usize = 5000;
 
 pub struct Orders {
     intelligence: Arc<Intelligence>,
@@ -84,20 +96,32 @@ impl Orders {
         Ok(Some(decision))
     }
 
-    /// Gives many at once; returns how many were given.
-    pub async fn import(
-        &self,
-        operator: &Operator,
-        new: Vec<NewDecision>,
-    ) -> Result<usize, DecisionError> {
-        let Given { given, replaced } = self.intelligence.give_decisions(new).await?;
+    /// Gives many, in steps that a store can take; what was given before a fault stays, and is one order.
+    pub async fn import(&self, operator: &Operator, mut new: Vec<NewDecision>) -> Imported {
+        let (mut given, mut replaced, mut fault) = (Vec::new(), Vec::new(), None);
+        while !new.is_empty() {
+            let rest = new.split_off(new.len().min(STEP));
+            match self.intelligence.give_decisions(new).await {
+                Ok(step) => {
+                    given.extend(step.given.iter().map(|decision| decision.id));
+                    replaced.extend(step.replaced);
+                }
+                Err(error) => {
+                    fault = Some(error);
+                    break;
+                }
+            }
+            new = rest;
+        }
+        // What an earlier step gave stood nowhere before the import.
+        let own: HashSet<_> = given.iter().copied().collect();
+        replaced.retain(|old: &Decision| !own.contains(&old.id));
         let count = given.len();
-        let act = Act::Imported {
-            given: given.iter().map(|decision| decision.id).collect(),
-            replaced: replaced.into(),
-        };
-        self.trail.note(operator, act);
-        Ok(count)
+        if count > 0 {
+            let (given, replaced) = (given.into(), replaced.into());
+            self.trail.note(operator, Act::Imported { given, replaced });
+        }
+        Imported { count, fault }
     }
 
     pub async fn take_back(

@@ -96,10 +96,9 @@ async fn an_import_is_one_order_and_undone_as_one() {
     let lines = (0..100).map(|at| word(&format!("198.51.101.{at}"), "import"));
     let twice = word("198.51.101.99", "the last counts");
     let lines = lines.chain([twice]).collect();
-    assert_eq!(
-        desk.orders.import(&desk.operator, lines).await.unwrap(),
-        100
-    );
+    let imported = desk.orders.import(&desk.operator, lines).await;
+    assert!(imported.fault.is_none());
+    assert_eq!(imported.count, 100);
     let reasons = desk.reasons();
     assert!(reasons.contains(&"the last counts".to_owned()));
     assert!(!reasons.contains(&"before".to_owned()));

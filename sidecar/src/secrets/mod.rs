@@ -138,6 +138,27 @@ impl Secrets {
     }
 }
 
+impl SecretStatus {
+    /// Whether it can be used, in a few words.
+    pub fn state(&self) -> String {
+        match (&self.problem, self.refused) {
+            (Some(problem), _) if self.available => format!("serves from memory: {problem}"),
+            (Some(problem), _) => problem.clone(),
+            (None, true) => "refused by whom it is for".to_owned(),
+            (None, false) => "available".to_owned(),
+        }
+    }
+
+    /// When it expires, and whether its age says so.
+    pub fn expiry(&self) -> Option<String> {
+        let by_age = self.expires_by == Some(ExpiryBy::MaxAge);
+        self.expires.as_ref().map(|date| match by_age {
+            true => format!("{date} (by age)"),
+            false => date.clone(),
+        })
+    }
+}
+
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.configured.keys()).finish()

@@ -75,6 +75,12 @@ impl Desk {
             intelligence,
             orders: Arc::clone(&orders),
             door: Arc::new(door),
+            proxies: Arc::new(Proxies::new(
+                &crate::config::Envoy::default(),
+                crate::http::HttpClient::new(),
+                Arc::clone(&clock),
+            )),
+            metrics: Arc::clone(&harness.metrics),
             clock,
         });
         let anywhere = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());

@@ -161,3 +161,180 @@ async fn one_decision_is_taken_back_where_it_stands() {
     let gone = browser.fill(&page, "/take-back", &[("id", &id)]).await;
     assert_eq!(gone.status, 404);
 }
+
+#[tokio::test]
+async fn an_import_is_taken_whole_or_not_at_all() {
+    let desk = Desk::open().await;
+    let mut browser = desk.signed_in().await;
+    let lines = "# ours\n198.51.101.1\n\n198.51.101.0/28, throttle, 1h, a, b\n10.1\n8.0.0.0/7\n\
+                 198.51.101.9, bann\n";
+    let fields = [
+        ("lines", lines),
+        ("kind", "ban"),
+        ("for", ""),
+        ("reason", "import"),
+    ];
+    let seen = browser.fill("/import", "/import", &fields).await;
+    assert_eq!(seen.status, 422);
+    for said in [
+        "3 of 5 lines are faulty. Nothing was imported.",
+        "not an IPv4 or IPv6 address",
+        "is very wide: decide about it by itself",
+        "write ban, throttle or allow",
+        "198.51.101.0/28, throttle, 1h, a, b",
+    ] {
+        assert!(seen.body.contains(said), "{said}: {}", seen.body);
+    }
+    assert!(desk.harness.intelligence.decisions().is_empty());
+    let good = "198.51.101.1\r\n198.51.101.0/28, throttle, 1h, a, b\r\n";
+    let fields = [
+        ("lines", good),
+        ("kind", "ban"),
+        ("for", "24h"),
+        ("reason", "import"),
+    ];
+    let seen = browser.order("/import", "/import", &fields).await;
+    assert!(
+        seen.body.contains("2 decisions are imported"),
+        "{}",
+        seen.body
+    );
+    let found = desk.harness.intelligence.decisions();
+    let said = |reason: &str| {
+        found
+            .iter()
+            .find(|decision| decision.reason == reason)
+            .unwrap()
+    };
+    assert_eq!(said("a, b").kind, reputation::DecisionKind::Throttle);
+    assert_eq!(said("import").kind, reputation::DecisionKind::Ban);
+    assert!(said("import").expires > said("a, b").expires);
+}
+
+#[tokio::test]
+async fn a_file_is_imported_and_its_name_and_text_are_text() {
+    let desk = Desk::open().await;
+    let mut browser = desk.signed_in().await;
+    let csrf = browser.get("/import").await.csrf();
+    let mut send = async |file: &str| {
+        let part = |name: &str, text: &str| {
+            format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+        };
+        let body = [
+            part("csrf", &csrf),
+            part("kind", "ban"),
+            part("file\"; filename=\"<script>", file),
+            "--b--\r\n".to_owned(),
+        ]
+        .concat();
+        let head = "POST /import HTTP/1.1\r\ncontent-type: multipart/form-data; boundary=b\r\n";
+        let length = body.len();
+        browser
+            .send(&format!("{head}content-length: {length}\r\n\r\n{body}"))
+            .await
+    };
+    let seen = send("<script>alert(1)</script>").await;
+    assert_eq!(seen.status, 422);
+    assert!(seen.body.contains("&lt;script&gt;") && !seen.body.contains("<script"));
+    assert_eq!(send("198.51.101.1\n198.51.101.2\n").await.status, 303);
+    assert_eq!(desk.harness.intelligence.decisions().len(), 2);
+}
+
+#[tokio::test]
+async fn a_million_faulty_lines_are_told_and_nothing_is_lost() {
+    let desk = Desk::open().await;
+    let mut browser = desk.signed_in().await;
+    browser
+        .order("/decisions", "/decide", &[("of", CLIENT), ("kind", "ban")])
+        .await;
+    let lines = "x\n".repeat(1_000_000);
+    let fields = [("lines", lines.as_str()), ("kind", "ban")];
+    let seen = browser.fill("/import", "/import", &fields).await;
+    assert_eq!(seen.status, 422);
+    let said = "1\u{202f}000\u{202f}000 of 1\u{202f}000\u{202f}000 lines are faulty. Nothing was imported.";
+    assert!(
+        seen.body.contains(said),
+        "{}",
+        &seen.body.chars().take(3000).collect::<String>()
+    );
+    assert!(seen.body.len() < 64 * 1024, "{}", seen.body.len());
+    assert_eq!(desk.harness.intelligence.decisions().len(), 1);
+    let larger = "x".repeat(import::LARGEST);
+    let seen = browser
+        .fill("/import", "/import", &[("lines", &larger)])
+        .await;
+    assert_eq!(seen.status, 413);
+    assert_eq!(browser.get("/decisions").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_mode_is_switched_and_taken_back() {
+    let desk = Desk::open().await;
+    let mut browser = desk.signed_in().await;
+    let seen = browser
+        .order("/", "/mode", &[("mode", "monitor"), ("for", "1h")])
+        .await;
+    for said in ["Mode monitor is set.", "every route", "in 60 min"] {
+        assert!(seen.body.contains(said), "{said}: {}", seen.body);
+    }
+    let modes = desk.harness.intelligence.modes();
+    assert_eq!(modes.first().unwrap().mode, reputation::mode::Mode::Monitor);
+    let seen = browser.order("/", "/mode/clear", &[]).await;
+    assert!(seen.body.contains("No mode is set here"), "{}", seen.body);
+    assert_eq!(
+        browser.fill("/", "/mode", &[("mode", "on")]).await.status,
+        422
+    );
+}
+
+#[tokio::test]
+async fn sources_secrets_and_the_trail_show_what_is_there_and_no_value() {
+    let toml = "[[feed]]\nname = \"own\"\npath = \"{dir}/own.txt\"\nformat = \"plain\"\nblock = true\n\
+                [[provider]]\nkind = \"abuseipdb\"\nkey = \"secret:abuse\"\n\
+                [secret.abuse]\nfrom = \"file\"\nname = \"{dir}/key\"\nexpires = \"2027-03-01\"\n";
+    let files = [
+        ("own.txt", "198.51.101.1\nnonsense\n"),
+        ("key", "k3y-of-ours"),
+    ];
+    let desk = Desk::open_on(Harness::start_with(&files, toml).await).await;
+    let mut browser = desk.signed_in().await;
+    for (page, said) in [
+        ("/sources", vec!["own", "abuseipdb", "of 1000"]),
+        ("/secrets", vec!["abuse", "2027-03-01", "good"]),
+        ("/trail", vec!["signed in", "ada", "console", "127.0.0.1"]),
+        (
+            "/thresholds?malicious=70",
+            vec!["Nothing was weighed lately", "value=\"70\""],
+        ),
+        ("/thresholds?malicious=x", vec!["must be a number"]),
+        ("/thresholds?malicious=20", vec!["must be above suspicious"]),
+        ("/", vec!["No proxy is configured here"]),
+    ] {
+        let seen = browser.get(page).await;
+        assert_eq!(seen.status, 200, "{page}");
+        for said in said {
+            assert!(seen.body.contains(said), "{page}: {said}: {}", seen.body);
+        }
+        assert!(!seen.body.contains("k3y-of-ours"), "{page}");
+    }
+    let seen = browser.fill("/", "/release", &[("feed", "own")]).await;
+    assert_eq!(seen.status, 409);
+    let seen = browser.fill("/", "/release", &[("feed", "none")]).await;
+    assert_eq!(seen.status, 404);
+}
+
+#[tokio::test]
+async fn a_moved_threshold_shows_what_it_would_change() {
+    let toml = "[[feed]]\nname = \"soft\"\npath = \"{dir}/soft.txt\"\nformat = \"plain\"\nscore = 60\n\
+                weight = 0.5\n";
+    let harness = Harness::start_with(&[("soft.txt", "198.51.101.1\n")], toml).await;
+    let desk = Desk::open_on(harness).await;
+    for _ in 0..3 {
+        desk.harness.verdict("198.51.101.1").await;
+    }
+    let mut browser = desk.signed_in().await;
+    let seen = browser.get("/thresholds?suspicious=20").await;
+    assert!(seen.body.contains("3 more"), "{}", seen.body);
+    assert!(seen.body.contains("3 fewer"), "{}", seen.body);
+    assert!(seen.body.contains("<rect"), "{}", seen.body);
+}

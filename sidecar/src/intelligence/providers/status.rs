@@ -30,3 +30,19 @@ pub struct ProviderStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }
+
+impl ProviderStatus {
+    /// Whether and about whom it is asked now, in a few words.
+    pub fn state(&self) -> &'static str {
+        match self.closed {
+            Some(Closed::Failing) => "failing",
+            Some(Closed::Quota) => "quota used up",
+            Some(Closed::Key) => "no good key",
+            Some(Closed::Store) => "store is away",
+            None if self.remaining == 0 => "quota used up",
+            None if self.released > 0 => "available",
+            None if self.reserved > 0 => "suspicious only",
+            None => "until more is released",
+        }
+    }
+}

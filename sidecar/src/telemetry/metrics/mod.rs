@@ -139,6 +139,16 @@ impl Metrics {
         self.families.shadow_answers.get_or_create(&labels).inc();
     }
 
+    /// How often `source` would have led to `action`.
+    pub fn shadow_answers(&self, source: &str, action: Action) -> u64 {
+        let labels = ShadowLabels {
+            source: source.to_owned(),
+            action: action.name(),
+        };
+        let counter = self.families.shadow_answers.get(&labels);
+        counter.map_or(0, |counter| counter.get())
+    }
+
     pub fn provider_quota(&self, provider: &str, limit: u32, remaining: u32) {
         let labels = ProviderLabels {
             provider: provider.to_owned(),
