@@ -59,6 +59,10 @@ impl CrowdSec {
         format!("{scheme}://{}", self.address)
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A new bouncer's key.
     pub fn bouncer(&self, name: &str) -> Result<String, KitError> {
         let key = format!("key-of-{name}");

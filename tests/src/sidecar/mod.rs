@@ -146,11 +146,18 @@ impl Sidecar {
 
     /// Its memory in bytes, as far as it is resident.
     pub fn memory(&self) -> u64 {
+        self.bytes_of("VmRSS:")
+    }
+
+    /// The most of it that was resident at any time.
+    pub fn peak_memory(&self) -> u64 {
+        self.bytes_of("VmHWM:")
+    }
+
+    fn bytes_of(&self, field: &str) -> u64 {
         let id = self.child.as_ref().map(Child::id).unwrap_or_default();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let mut fields = status
-            .lines()
-            .filter_map(|line| line.strip_prefix("VmRSS:"));
+        let mut fields = status.lines().filter_map(|line| line.strip_prefix(field));
         let kilobytes = fields.next().and_then(|line| line.trim().split(' ').next());
         1024 * kilobytes
             .and_then(|number| number.parse().ok())

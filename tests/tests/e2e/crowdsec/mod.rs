@@ -1,6 +1,7 @@
 //! What the real CrowdSec decides, at the real edge: there within one poll interval, and gone as soon.
 
 mod rotation;
+mod size;
 mod tls;
 
 use std::time::{Duration, Instant};
