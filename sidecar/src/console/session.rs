@@ -130,26 +130,33 @@ impl Session {
 mod tests {
     use std::sync::Arc;
 
+    use reputation::UnixSeconds;
+
     use super::*;
     use crate::api::token::AdminToken;
+    use crate::clock::{Clock, ManualClock};
     use crate::config::Config;
-    use crate::secrets::Secrets;
+    use crate::secrets::Vault;
 
     /// A door whose token is what is in the file.
-    fn door(file: &std::path::Path) -> Door {
+    fn door(file: &std::path::Path) -> (Door, Arc<ManualClock>) {
         std::fs::write(file, "first").unwrap();
         let text = format!(
             "[listen]\nadmin_token = \"secret:admin\"\n[secret.admin]\nfrom = \"file\"\nname = {file:?}"
         );
         let config = Config::parse(&text, std::iter::empty()).unwrap();
-        let secrets = Arc::new(Secrets::new(config.secrets.clone()));
-        Door::new(AdminToken::prepare(&config, &secrets).unwrap())
+        let manual = Arc::new(ManualClock::at(UnixSeconds(1_795_000_000)));
+        let clock: Arc<dyn Clock> = manual.clone();
+        let vault = Vault::open(&file.with_extension("store"), &clock, &Arc::default());
+        let secrets = Arc::new(vault.secrets(&config.secrets));
+        let token = AdminToken::prepare(&config, &secrets).unwrap();
+        (Door::new(token), manual)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_ends_with_time_and_with_idleness() {
         let directory = tempfile::tempdir().unwrap();
-        let door = door(&directory.path().join("token"));
+        let (door, _clock) = door(&directory.path().join("token"));
         let sessions = Sessions::default();
         let (idle, _) = sessions.open("ada".to_owned(), "first".into()).unwrap();
         let (busy, _) = sessions.open("ada".to_owned(), "first".into()).unwrap();
@@ -167,11 +174,14 @@ mod tests {
     async fn a_session_ends_with_the_token_that_opened_it() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("token");
-        let door = door(&file);
+        let (door, clock) = door(&file);
         let sessions = Sessions::default();
         let (id, _) = sessions.open("ada".to_owned(), "first".into()).unwrap();
         assert!(sessions.of(&id, &door).is_some());
         std::fs::write(&file, "second").unwrap();
+        // A token that was replaced opens for five minutes more.
+        assert!(sessions.of(&id, &door).is_some());
+        clock.advance(300);
         assert!(sessions.of(&id, &door).is_none());
         std::fs::write(&file, "first").unwrap();
         assert!(sessions.of(&id, &door).is_none());
