@@ -85,6 +85,12 @@ impl Source {
         format!("{}.{}", self.name, case.name)
     }
 
+    /// What of a question's path is the same for each address.
+    pub fn path(&self) -> &str {
+        let (before, _) = self.asks.split_once("{ip}").unwrap_or_default();
+        before
+    }
+
     /// The recipe as it stands, but for its name and the server that is asked.
     pub(super) fn toml(&self, case: &Case, server: SocketAddr) -> String {
         let (provider, case) = (self.provider(case), &case.name);

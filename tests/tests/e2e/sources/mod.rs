@@ -190,6 +190,11 @@ async fn every_documented_answer_of_every_source_is_understood_and_none_harms_an
         ("secrets", cli(&sidecar, &["secrets"]).await),
     ] {
         assert!(!text.contains(KEY), "the key is in {place}");
+        // Some sources want the key in the path: no URL is shown.
+        let paths = replay.sources().iter().map(Source::path);
+        for path in paths.filter(|path| path.len() > 1) {
+            assert!(!text.contains(path), "{path} is in {place}");
+        }
         // What a redirect names is nobody's to read or to go to.
         assert!(!text.contains("169.254.169.254"), "{place}");
     }
