@@ -25,6 +25,7 @@ mod breaker;
 mod cache;
 mod client;
 mod config;
+mod exempt;
 mod headers;
 mod host;
 mod logged;

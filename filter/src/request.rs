@@ -1,14 +1,14 @@
 //! The life of a request, in the order of cost. Only an address seen for the first time leaves the worker.
 
-use reputation::ClientAddress;
 use reputation::lookup::find;
 use reputation::mode::Mode;
 use reputation::special::is_local;
+use reputation::{Action, ClientAddress};
 
 use crate::act::{act, fail, pass_unknown};
 use crate::cache::{Cache, Key, Known};
 use crate::client::{self, AddressKind};
-use crate::config::{Config, Policy, Strip};
+use crate::config::{Config, Failure, Policy, Strip, Unknown};
 use crate::host::{ContextId, Flow, Host};
 use crate::lookups::{Answered, Asked, Waiter, concerns, remember};
 use crate::metrics::FailureCause;
@@ -48,7 +48,7 @@ pub fn on_request<H: Host>(
     }
     turn.metrics.address(kind);
     let Some(address) = address else {
-        return fail(turn, &plugin.config, policy, None, FailureCause::Address);
+        return fail_unless_exempt(turn, &plugin.config, policy, None, FailureCause::Address);
     };
     if allowed {
         let judgement = Judgement::clean(Source::Local);
@@ -99,7 +99,7 @@ fn decide<H: Host>(
         let judgement = Judgement::of_entry(&found, &config.actions);
         #[cfg(feature = "trap")]
         config.trap.on_reason(judgement.reason);
-        return act(turn, config, policy.mode, address, &judgement);
+        return act_unless_exempt(turn, config, policy, address, &judgement);
     }
     if !snapshot.lookups() {
         let judgement = Judgement::clean(Source::Unlisted);
@@ -107,8 +107,9 @@ fn decide<H: Host>(
     }
     let generation = snapshot.generation();
     match known(&plugin.cache, config, address, generation, turn) {
-        Some(Ok(judgement)) => act(turn, config, policy.mode, address, &judgement),
-        Some(Err(cause)) => fail(turn, config, policy, Some(address), cause),
+        Some(Ok(judgement)) => act_unless_exempt(turn, config, policy, address, &judgement),
+        Some(Err(cause)) => fail_unless_exempt(turn, config, policy, Some(address), cause),
+        None if is_exempt_from_holding(turn, config, policy) => pass_exempt(turn, policy),
         None => ask(
             turn,
             plugin,
@@ -119,6 +120,51 @@ fn decide<H: Host>(
             },
         ),
     }
+}
+
+/// As [`act`], but nobody is hindered on a path that everybody may ask for.
+fn act_unless_exempt<H: Host>(
+    turn: &mut Turn<'_, H>,
+    config: &Config,
+    policy: Policy,
+    address: ClientAddress,
+    judgement: &Judgement<'_>,
+) -> Flow {
+    if judgement.hinders() && is_exempt(turn, config, policy) {
+        return pass_exempt(turn, policy);
+    }
+    act(turn, config, policy.mode, address, judgement)
+}
+
+/// As [`fail`], likewise.
+fn fail_unless_exempt<H: Host>(
+    turn: &mut Turn<'_, H>,
+    config: &Config,
+    policy: Policy,
+    client: Option<ClientAddress>,
+    cause: FailureCause,
+) -> Flow {
+    if policy.failure == Failure::Closed && is_exempt(turn, config, policy) {
+        return pass_exempt(turn, policy);
+    }
+    fail(turn, config, policy, client, cause)
+}
+
+fn is_exempt_from_holding<H: Host>(turn: &Turn<'_, H>, config: &Config, policy: Policy) -> bool {
+    policy.unknown == Unknown::Hold && is_exempt(turn, config, policy)
+}
+
+#[cold]
+fn is_exempt<H: Host>(turn: &Turn<'_, H>, config: &Config, policy: Policy) -> bool {
+    let exempt = config.exempt(policy);
+    exempt.is_some_and(|paths| paths.are_asked(turn.host))
+}
+
+/// Lets a request pass for what it asks for.
+fn pass_exempt<H: Host>(turn: &mut Turn<'_, H>, policy: Policy) -> Flow {
+    turn.metrics
+        .verdict(Action::Allow, Source::Exempt, policy.mode);
+    Flow::Continue
 }
 
 /// Decides once under a note and for nothing: if that ends the VM, the VMs to come know by what.
@@ -158,13 +204,8 @@ fn ask<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, waiter: Waiter) -> 
         Asked::Passing => pass_unknown(turn, waiter.policy),
         Asked::Failed(cause) => {
             remember_failure(turn, plugin, waiter.address, cause);
-            fail(
-                turn,
-                &plugin.config,
-                waiter.policy,
-                Some(waiter.address),
-                cause,
-            )
+            let (client, policy) = (Some(waiter.address), waiter.policy);
+            fail_unless_exempt(turn, &plugin.config, policy, client, cause)
         }
     }
 }

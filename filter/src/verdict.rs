@@ -17,6 +17,8 @@ pub enum Source {
     Cache,
     /// A look-up that this request waited for.
     Lookup,
+    /// A path that everybody may ask for: whatever is known of the client.
+    Exempt,
     /// In no image, and nobody else can be asked: clean.
     Unlisted,
     /// Nothing is known yet.
@@ -37,11 +39,12 @@ pub struct Judgement<'a> {
 }
 
 impl Source {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Local,
         Self::Snapshot,
         Self::Cache,
         Self::Lookup,
+        Self::Exempt,
         Self::Unlisted,
         Self::Unknown,
     ];
@@ -52,6 +55,7 @@ impl Source {
             Self::Snapshot => "snapshot",
             Self::Cache => "cache",
             Self::Lookup => "lookup",
+            Self::Exempt => "exempt",
             Self::Unlisted => "unlisted",
             Self::Unknown => "unknown",
         }
@@ -85,6 +89,11 @@ impl<'a> Judgement<'a> {
             source: Source::Snapshot,
             shadow: None,
         }
+    }
+
+    /// Whether a request is refused or slowed down by it.
+    pub fn hinders(&self) -> bool {
+        matches!(self.action, Action::Deny | Action::Throttle)
     }
 
     /// Clean means that nothing is written anywhere: no header, no filter state.

@@ -11,6 +11,7 @@ use reputation::mode::{Mode, glob_matches};
 use reputation::{Action, Band};
 
 use crate::client::AllowList;
+use crate::exempt::ExemptPaths;
 use crate::refuse::Templates;
 
 #[cfg(feature = "trap")]
@@ -33,6 +34,8 @@ pub struct Config {
     pub deny: Deny,
     /// Absent where it is switched off by an empty text.
     pub ready_path: Option<String>,
+    /// What policies name by their places: the top level's first.
+    pub exempt_paths: Vec<ExemptPaths>,
     /// In the order in which they are tried: the more specific pattern first.
     pub routes: Vec<Route>,
     #[cfg(feature = "trap")]
@@ -47,7 +50,12 @@ pub struct Policy {
     pub unknown: Unknown,
     /// The longest that a request is held.
     pub hold_ms: u32,
+    pub exempt: ExemptAt,
 }
+
+/// A place in [`Config::exempt_paths`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExemptAt(pub usize);
 
 /// Where the plugin's data comes from. Two plugins with the same one share a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +134,11 @@ impl Config {
                 routes.find(|route| glob_matches(&route.pattern, name))
             })
             .map_or(self.base, |route| route.policy)
+    }
+
+    /// The paths that are exempt under `policy`.
+    pub fn exempt(&self, policy: Policy) -> Option<&ExemptPaths> {
+        self.exempt_paths.get(policy.exempt.0)
     }
 }
 

@@ -9,10 +9,11 @@ use thiserror::Error;
 use super::raw::{Findings, Section, show};
 use super::wire;
 use super::{
-    Actions, ClientIp, Config, Deny, Failure, Limits, Policy, Route, Sidecar, Strip, Unknown,
-    UpstreamHeaders,
+    Actions, ClientIp, Config, Deny, ExemptAt, Failure, Limits, Policy, Route, Sidecar, Strip,
+    Unknown, UpstreamHeaders,
 };
 use crate::client::AllowList;
+use crate::exempt::ExemptPaths;
 use crate::refuse::Templates;
 
 /// The longest that a request may be held, in milliseconds: well under Envoy's stream timeouts.
@@ -75,7 +76,10 @@ fn parse_json(bytes: &[u8]) -> Result<Value, ConfigError> {
 }
 
 fn read(root: &mut Section<'_>, findings: &mut Findings) -> Config {
+    let exempt = exempt(root, findings).unwrap_or_else(ExemptPaths::shipped);
+    let mut exempt_paths = vec![exempt];
     let base = policy(root, DEFAULT_POLICY, findings);
+    let routes = routes(root, base, &mut exempt_paths, findings);
     Config {
         base,
         sidecar: sidecar(root, findings),
@@ -98,7 +102,8 @@ fn read(root: &mut Section<'_>, findings: &mut Findings) -> Config {
         limits: limits(root, findings),
         deny: deny(root, findings),
         ready_path: ready_path(root, findings),
-        routes: routes(root, base, findings),
+        routes,
+        exempt_paths,
         #[cfg(feature = "trap")]
         trap: crate::trap::TrapConfig::read(root, findings),
     }
@@ -132,6 +137,7 @@ const DEFAULT_POLICY: Policy = Policy {
     failure: Failure::Open,
     unknown: Unknown::Pass,
     hold_ms: 10,
+    exempt: ExemptAt(0),
 };
 
 fn policy(section: &mut Section<'_>, inherited: Policy, findings: &mut Findings) -> Policy {
@@ -148,6 +154,30 @@ fn policy(section: &mut Section<'_>, inherited: Policy, findings: &mut Findings)
         hold_ms: section
             .number("hold_ms", 1, MAX_HOLD_MS, findings)
             .unwrap_or(inherited.hold_ms),
+        exempt: inherited.exempt,
+    }
+}
+
+fn exempt(section: &mut Section<'_>, findings: &mut Findings) -> Option<ExemptPaths> {
+    let value = section.value("exempt_paths")?;
+    let path = section.path("exempt_paths");
+    let texts = value.as_array().and_then(|items| {
+        let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
+        texts.collect::<Option<Vec<_>>>()
+    });
+    let Some(texts) = texts else {
+        findings.fault(
+            &path,
+            format_args!("a list of paths is expected, not {}", show(value)),
+        );
+        return None;
+    };
+    match ExemptPaths::new(texts) {
+        Ok(paths) => Some(paths),
+        Err((at, fault)) => {
+            findings.fault(&format!("{path}[{at}]"), fault);
+            None
+        }
     }
 }
 
@@ -282,7 +312,12 @@ fn ready_path(root: &mut Section<'_>, findings: &mut Findings) -> Option<String>
     (!path.is_empty()).then(|| path.to_owned())
 }
 
-fn routes(root: &mut Section<'_>, base: Policy, findings: &mut Findings) -> Vec<Route> {
+fn routes(
+    root: &mut Section<'_>,
+    base: Policy,
+    exempt_paths: &mut Vec<ExemptPaths>,
+    findings: &mut Findings,
+) -> Vec<Route> {
     let Some(value) = root.value("routes") else {
         return Vec::new();
     };
@@ -299,7 +334,11 @@ fn routes(root: &mut Section<'_>, base: Policy, findings: &mut Findings) -> Vec<
     let mut routes: Vec<Route> = Vec::with_capacity(object.len());
     for (pattern, value) in object {
         let mut section = Section::of(format!("routes.{pattern:?}"), value, findings);
-        let policy = policy(&mut section, base, findings);
+        let mut policy = policy(&mut section, base, findings);
+        if let Some(paths) = exempt(&mut section, findings) {
+            policy.exempt = ExemptAt(exempt_paths.len());
+            exempt_paths.push(paths);
+        }
         section.close(findings);
         let pattern = pattern.clone();
         let before = routes.partition_point(|other| is_tried_before(&other.pattern, &pattern));
@@ -330,6 +369,42 @@ mod tests {
         match Checked::parse(json.as_bytes()) {
             Err(ConfigError::Faults(faults)) => faults,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_are_exempt_as_shipped_or_as_written_for_all_or_for_a_route() {
+        let json = r#"{"exempt_paths":["/hook"],
+            "routes":{"shop":{"exempt_paths":[]},"blog":{"hold_ms":5}}}"#;
+        let (shipped, config) = (parse("{}"), parse(json));
+        let exempt = |config: &Config, route| config.exempt(config.policy(route)).cloned();
+        assert_eq!(exempt(&shipped, None), Some(ExemptPaths::shipped()));
+        let hook = ExemptPaths::new(vec!["/hook".to_owned()]).unwrap();
+        assert_eq!(exempt(&config, None), Some(hook.clone()));
+        assert_eq!(exempt(&config, Some("blog")), Some(hook));
+        let none = ExemptPaths::new(Vec::new()).unwrap();
+        assert_eq!(exempt(&config, Some("shop")), Some(none));
+    }
+
+    #[test]
+    fn a_path_that_would_exempt_everything_is_refused_with_its_place() {
+        for (json, place) in [
+            (r#"{"exempt_paths":["/hook","/"]}"#, "exempt_paths[1]: "),
+            (
+                r#"{"exempt_paths":"/hook"}"#,
+                "exempt_paths: a list of paths",
+            ),
+            (r#"{"exempt_paths":[7]}"#, "exempt_paths: a list of paths"),
+            (
+                r#"{"routes":{"a":{"exempt_paths":["/a/../b"]}}}"#,
+                "routes.\"a\".exempt_paths[0]: ",
+            ),
+        ] {
+            let faults = faults(json);
+            assert!(
+                faults.len() == 1 && faults[0].starts_with(place),
+                "{faults:?}"
+            );
         }
     }
 
