@@ -14,6 +14,8 @@ pub mod duration;
 pub mod http;
 pub mod intelligence;
 pub mod orders;
+pub mod patrol;
+pub mod plain_http;
 pub mod proxies;
 pub mod reload;
 pub mod secrets;

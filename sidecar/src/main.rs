@@ -13,6 +13,7 @@ use sidecar::clock::{Clock, SystemClock};
 use sidecar::config::{Config, ConfigError};
 use sidecar::http::HttpClient;
 use sidecar::intelligence::{Intelligence, Parts, StartError};
+use sidecar::patrol::Patrol;
 use sidecar::proxies::Proxies;
 use sidecar::reload::{Followers, Watch};
 use sidecar::secrets::Vault;
@@ -110,8 +111,18 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     });
     let keeping = Arc::clone(&store);
     let ended = shutdown.clone();
+    let (counted, timed) = (Arc::clone(&metrics), Arc::clone(&clock));
     let backing = async {
         let intelligence = starting.await?;
+        let patrol = Patrol {
+            watch: Arc::clone(&watch),
+            intelligence: Arc::clone(&intelligence),
+            proxies: Arc::clone(&proxies),
+            metrics: counted,
+            clock: timed,
+        };
+        let patrolled = ended.clone();
+        tokio::spawn(async move { patrolled.run_until_cancelled(patrol.run()).await });
         let followers = Followers {
             intelligence: Arc::clone(&intelligence),
             proxies: Arc::clone(&proxies),

@@ -6,6 +6,7 @@
 //! are reported at once. Nothing here opens a socket or reads another file.
 
 pub mod budget;
+pub mod canary;
 pub mod crowdsec;
 pub mod database;
 pub mod envoy;
@@ -27,6 +28,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use budget::Budget;
+pub use canary::Canary;
 pub use crowdsec::CrowdSec;
 pub use database::{Asn, Country, Database, DatabaseKind, Flag, Scores};
 pub use envoy::Envoy;
@@ -55,6 +57,7 @@ pub struct Config {
     pub guard: Guard,
     pub budget: Budget,
     pub envoy: Envoy,
+    pub canary: Canary,
     pub feeds: Vec<Feed>,
     pub crowdsec: Vec<CrowdSec>,
     pub databases: Vec<Database>,
@@ -143,6 +146,7 @@ impl Config {
             guard: Guard::validate(root.table("guard")),
             budget: Budget::validate(root.table("budget")),
             envoy: Envoy::validate(root.table("envoy")),
+            canary: Canary::validate(root.table("canary")),
             feeds,
             crowdsec,
             databases: database::validate_all(root.tables("database")),

@@ -180,6 +180,14 @@ fn every_fault_of_a_value_says_where_it_is_and_what_to_write() {
             "`envoy.stats` at line 2: \"127.0.0.1:10002\" must begin with https:// or http:// and name a host",
         ),
         (
+            "[canary]\nedge = \"https://edge\"",
+            "`canary.edge` at line 2: \"https://edge\" is not a URL that can be asked in clear: write http://HOST:PORT, with a path if need be",
+        ),
+        (
+            "[canary]\ninterval = \"1h\"",
+            "`canary.interval` at line 2: \"1h\" must be from 1s to 5m",
+        ),
+        (
             "[envoy]\nevery = \"10ms\"",
             "`envoy.every` at line 2: \"10ms\" must be from 1s to 5m",
         ),

@@ -36,6 +36,7 @@ checks! {
     SidecarListeners = "sidecar.listeners",
     SidecarGuard = "sidecar.guard",
     SidecarScraped = "sidecar.scraped",
+    SidecarCanary = "sidecar.canary",
     SidecarErrors = "sidecar.errors",
     SidecarHistory = "sidecar.history",
     StoreReachable = "store.reachable",

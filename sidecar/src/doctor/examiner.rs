@@ -113,7 +113,7 @@ impl Examiner {
         ]
     }
 
-    fn sidecar(&self) -> [Finding; 6] {
+    fn sidecar(&self) -> [Finding; 7] {
         let Examined { watch, metrics, .. } = &self.examined;
         let status = watch.status();
         let config = ConfigFacts {
@@ -130,6 +130,7 @@ impl Examiner {
             listeners::listeners(&self.listeners),
             guide::guard(watch.config().guard.permit_special),
             watching::scraped(metrics.fetched_ago()),
+            watching::canary(watch.config().canary.edge.is_some(), metrics.canary_state()),
             watching::errors(log),
             guide::history(),
         ]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::{Check, Finding, count};
+use crate::patrol::CanaryState;
 
 /// Prometheus comes every minute or oftener.
 const SCRAPED_WITHIN: Duration = Duration::from_secs(300);
@@ -57,6 +58,27 @@ pub fn scraped(since: Option<Duration>) -> Finding {
             } else {
                 Finding::ok(check, seen)
             }
+        }
+    }
+}
+
+/// Whether the edge refuses the canary that is sent every so often; `sent` if it is.
+pub fn canary(sent: bool, state: Option<CanaryState>) -> Finding {
+    let check = Check::SidecarCanary;
+    let remedy = "see edge.canary, and PortcullisCanaryFailing in docs/runbook.md";
+    match state.filter(|_| sent) {
+        None if sent => Finding::note(check, "the canary has not been sent yet"),
+        None => Finding::note(
+            check,
+            "no canary is sent, so nobody sees when enforcement stops",
+        )
+        .hint("name the edge in the configuration: canary.edge"),
+        Some(CanaryState::Refused) => Finding::ok(check, "the last canary was refused"),
+        Some(CanaryState::Noted) => Finding::ok(check, "the last canary would be refused: monitor"),
+        Some(CanaryState::Paused) => Finding::skipped(check, "mode off: see operator.modes"),
+        Some(CanaryState::Passed) => Finding::failing(check, "the last canary passed", remedy),
+        Some(CanaryState::Unreachable) => {
+            Finding::attention(check, "the edge did not answer the last canary", remedy)
         }
     }
 }
@@ -114,6 +136,23 @@ mod tests {
         assert_eq!(
             scraped(Some(Duration::from_secs(301))).state,
             State::Attention
+        );
+    }
+
+    #[test]
+    fn a_canary_that_passes_fails_and_one_that_is_not_sent_is_a_note() {
+        let state = |state| canary(true, Some(state)).state;
+        assert_eq!(state(CanaryState::Refused), State::Ok);
+        assert_eq!(state(CanaryState::Noted), State::Ok);
+        assert_eq!(state(CanaryState::Passed), State::Failing);
+        assert_eq!(state(CanaryState::Unreachable), State::Attention);
+        assert_eq!(state(CanaryState::Paused), State::Skipped);
+        assert_eq!(canary(true, None).state, State::Note);
+        let off = canary(false, Some(CanaryState::Passed));
+        assert_eq!(
+            off.state,
+            State::Note,
+            "what was seen before it was switched off"
         );
     }
 

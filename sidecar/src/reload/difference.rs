@@ -13,6 +13,7 @@ pub fn sections(before: &Config, now: &Config) -> Vec<&'static str> {
         ("guard", before.guard != now.guard),
         ("budget", before.budget != now.budget),
         ("envoy", before.envoy != now.envoy),
+        ("canary", before.canary != now.canary),
         (
             "feed",
             before.feeds != now.feeds || before.crowdsec != now.crowdsec,
@@ -106,6 +107,7 @@ mod tests {
             ("[guard]\nmax_growth = 5", "guard"),
             ("[budget]\nreserve_percent = 5", "budget"),
             ("[envoy]\nevery = \"5s\"", "envoy"),
+            ("[canary]\ninterval = \"5s\"", "canary"),
             (
                 "[[feed]]\nname = \"a\"\npath = \"/a\"\nformat = \"plain\"\nblock = true",
                 "feed",

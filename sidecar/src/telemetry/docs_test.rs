@@ -8,6 +8,7 @@ use reputation::UnixSeconds;
 use super::Metrics;
 use super::metrics::tests::{a_ban, off};
 use super::metrics::{CacheLayer, CacheResult};
+use crate::patrol::CanaryState;
 use crate::store::{Concern, StoreHealth, StoreKind};
 
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
@@ -27,6 +28,7 @@ fn written() -> Metrics {
     metrics.database_taken("a", UnixSeconds(1));
     metrics.database_refused("a", "faulty");
     metrics.set_decisions([&a_ban()]);
+    metrics.canary(CanaryState::Refused, second, UnixSeconds(1));
     metrics.set_modes([&off(None)]);
     metrics.store_health(&StoreHealth {
         kind: StoreKind::Redis,

@@ -1,11 +1,11 @@
 //! The proof from end to end: a request as an address that the snapshot always refuses.
 //!
-//! It names the one canary in `x-forwarded-for`, as often as proxies may be trusted to have added to it,
-//! and comes from the other where the edge is on this machine. So it is seen as one of them wherever it
-//! is sent from this machine, and behind trusted hops from elsewhere.
+//! It is seen as the canary wherever it is sent from this machine, and behind trusted hops from elsewhere.
+//! How it is sent is `crate::patrol`'s, which sends it every so often.
 
-use super::fetch::{Answer, FetchError, Url};
 use crate::doctor::{Check, Finding};
+use crate::patrol;
+use crate::plain_http::{Answer, FetchError, Url};
 use crate::proxies::Stats;
 use crate::snapshot::canary;
 
@@ -43,19 +43,7 @@ enum Fate {
     Unknown,
 }
 
-/// More trusted hops than anybody has.
-const HOPS: usize = 8;
 const VERDICTS: &str = "portcullis_verdicts_total";
-const DECISION: &str = "x-portcullis-decision";
-
-pub async fn send(edge: &Url) -> Result<Answer, FetchError> {
-    let named = vec![canary::NAMED.to_string(); HOPS].join(", ");
-    let headers = [
-        ("x-forwarded-for", named.as_str()),
-        ("user-agent", "portcullis-doctor"),
-    ];
-    edge.ask(&headers, Some(canary::LOCAL)).await
-}
 
 pub fn findings(edge: &Url, facts: &CanaryFacts<'_>) -> [Finding; 3] {
     let answer = match facts.answer {
@@ -92,7 +80,7 @@ impl Verdicts {
 }
 
 fn fate(answer: &Answer, facts: &CanaryFacts<'_>) -> Fate {
-    if answer.headers.contains_key(DECISION) {
+    if patrol::is_refusal(answer) {
         return Fate::Refused;
     }
     let (Some(before), Some(after)) = (facts.before, facts.after) else {
@@ -193,6 +181,7 @@ mod tests {
     use super::*;
     use crate::doctor::State;
 
+    const DECISION: &str = "x-portcullis-decision";
     const BEFORE: Verdicts = Verdicts {
         refused: 5,
         would_refuse: 5,
@@ -325,7 +314,7 @@ mod tests {
     #[test]
     fn an_edge_that_does_not_answer_wants_attention() {
         let url: Url = "http://127.0.0.1:1".parse().unwrap();
-        let answer = &Err(FetchError::Late(url, super::super::fetch::TIMEOUT));
+        let answer = &Err(FetchError::Late(url, crate::plain_http::TIMEOUT));
         let facts = CanaryFacts {
             answer,
             before: None,

@@ -5,7 +5,6 @@
 
 mod canary;
 mod dump;
-mod fetch;
 mod page;
 mod proxy;
 mod settings;
@@ -23,15 +22,16 @@ use super::session::Session;
 use super::{CliError, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::doctor::{Check, Examination, Finding, State};
+use crate::patrol;
+use crate::plain_http::{Answer, FetchError};
 use crate::proxies::Stats;
 use crate::telemetry::chain;
 use canary::{CanaryFacts, Verdicts};
 use dump::Dump;
-use fetch::{Answer, FetchError};
 use page::Paint;
 use proxy::ProxyFacts;
 
-pub use fetch::Url;
+pub use crate::plain_http::Url;
 
 /// How long the sidecar may take to examine itself: its store may be slow.
 const EXAMINATION: Duration = Duration::from_secs(4);
@@ -99,7 +99,7 @@ async fn examine(doctor: &Doctor, remote: &Remote) -> Vec<Finding> {
         ask_all(&doctor.envoy_admin, dump),
     );
     sleep_until(began + SETTLED).await;
-    let send = |url: Url| async move { canary::send(&url).await };
+    let send = |url: Url| async move { patrol::send(&url, "portcullis-doctor").await };
     let answers = ask_all(&doctor.edge, send).await;
     sleep(COUNTED).await;
     let after = ask_all(&doctor.stats, read).await;

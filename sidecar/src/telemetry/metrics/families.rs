@@ -27,6 +27,9 @@ pub struct Families {
     pub database_refused: Family<DatabaseRefusedLabels, Counter>,
     pub decisions: Family<DecisionLabels, Gauge>,
     pub mode_overrides: Family<ModeLabels, Gauge>,
+    pub canary_last_success: Family<NoLabels, Gauge>,
+    pub canary_interval: Family<NoLabels, Gauge>,
+    pub canary_state: Family<StateLabels, Gauge>,
     pub store_up: Gauge,
     pub store_concern: Family<ConcernLabels, Gauge>,
     pub config_reload_successful: Gauge,
@@ -36,6 +39,9 @@ pub struct Families {
     pub http_requests: Family<HttpLabels, Counter>,
     pub http_duration: Durations<RouteLabels>,
 }
+
+/// Of what is one number, and not exported before it is known.
+pub type NoLabels = [(&'static str, &'static str); 0];
 
 pub type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -103,6 +109,11 @@ pub struct ModeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StateLabels {
+    pub state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ConcernLabels {
     pub concern: &'static str,
 }
@@ -135,6 +146,7 @@ impl Families {
         let feed_refresh = "How often a feed is looked at";
         let build_time = "When the database in force was built";
         let not_taken = "Database files that were not taken";
+        let canary_time = "When the canary was last refused at the edge, or noted there";
         let reload = "Whether the configuration last read was good";
         let reload_time = "When a good configuration was last read";
         let expiry = "When a secret expires, or should be replaced for its age";
@@ -163,6 +175,9 @@ impl Families {
             database_refused: add(r, "database_refused", not_taken),
             decisions: add(r, "decisions", "Decisions in force"),
             mode_overrides: add(r, "mode_overrides", "Modes that operators set, in force"),
+            canary_last_success: seconds(r, "canary_last_success_timestamp", canary_time),
+            canary_interval: seconds(r, "canary_interval", "How often the canary is sent"),
+            canary_state: add(r, "canary_state", "What became of the last canary"),
             store_up: add(r, "store_up", "Whether the store works"),
             store_concern: add(r, "store_concern", "What may cost decisions"),
             config_reload_successful: add(r, "config_last_reload_successful", reload),

@@ -1,5 +1,6 @@
 //! The handle by which everybody counts. Names, helps and labels are `families`'.
 
+mod canary;
 mod families;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use reputation::mode::ModeOverride;
 use reputation::{Action, Decision, DecisionKind, UnixSeconds};
 
 use crate::intelligence::words::{self, Strength};
+use crate::patrol::CanaryState;
 use crate::store::StoreHealth;
 use families::{
     CacheLabels, ConcernLabels, DatabaseLabels, DatabaseRefusedLabels, DecisionLabels, Families,
@@ -28,6 +30,7 @@ pub struct Metrics {
     spoken: Mutex<DecisionCounts>,
     /// When somebody last fetched them.
     fetched: Mutex<Option<Instant>>,
+    canary: Mutex<Option<CanaryState>>,
 }
 
 type DecisionCounts = HashMap<DecisionLabels, i64>;
@@ -57,6 +60,7 @@ impl Metrics {
             stored: Mutex::default(),
             spoken: Mutex::default(),
             fetched: Mutex::default(),
+            canary: Mutex::default(),
         }
     }
 

@@ -84,6 +84,29 @@ fn a_feed_that_was_never_read_is_there_from_the_start_and_gone_with_its_configur
     assert!(!metrics.encode().unwrap().contains("feed=\"a\""));
 }
 
+#[test]
+fn only_a_refused_or_noted_canary_moves_the_time_of_the_last_success() {
+    let metrics = Metrics::new();
+    let interval = Duration::from_secs(30);
+    let last = "portcullis_canary_last_success_timestamp_seconds";
+    for (state, at, expected) in [
+        (CanaryState::Passed, 10, 0),
+        (CanaryState::Refused, 20, 20),
+        (CanaryState::Unreachable, 30, 20),
+        (CanaryState::Noted, 40, 40),
+        (CanaryState::Paused, 50, 40),
+    ] {
+        metrics.canary(state, interval, UnixSeconds(at));
+        let text = metrics.encode().unwrap();
+        assert!(text.contains(&format!("{last}{{}} {expected}\n")), "{text}");
+        let of_state = format!("portcullis_canary_state{{state=\"{}\"}} 1", state.name());
+        assert!(text.contains(&of_state), "{text}");
+        assert_eq!(text.matches("portcullis_canary_state{").count(), 5);
+    }
+    metrics.forget_canary();
+    assert!(!metrics.encode().unwrap().contains(&format!("{last}{{")));
+}
+
 /// `mode off`, for a route or for all.
 pub fn off(route: Option<&str>) -> ModeOverride {
     ModeOverride {

@@ -1,5 +1,6 @@
 //! What is shipped for Prometheus, Alertmanager and Grafana, and the runbook: as files, and at work on real
 //! parts.
 
+mod canary;
 mod documents;
 mod files;

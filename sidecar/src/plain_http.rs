@@ -21,7 +21,7 @@ pub struct Url {
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} is not a URL that the doctor can ask: write http://HOST:PORT, with a path if need be"
+    "{0:?} is not a URL that can be asked in clear: write http://HOST:PORT, with a path if need be"
 )]
 pub struct UrlError(String);
 
