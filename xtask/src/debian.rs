@@ -14,6 +14,8 @@ pub struct Package {
     megabytes: u32,
     /// What is looked for in it.
     binary: &'static str,
+    /// Files that the program reads only where the installer would have put them.
+    fixed: &'static [&'static str],
 }
 
 /// CrowdSec's Local API; `cscli` lies beside it.
@@ -21,6 +23,7 @@ pub const CROWDSEC: Package = Package {
     name: "crowdsec",
     megabytes: 32,
     binary: "usr/bin/crowdsec",
+    fixed: &[],
 };
 
 /// `promtool` lies beside it.
@@ -28,6 +31,7 @@ pub const PROMETHEUS: Package = Package {
     name: "prometheus",
     megabytes: 19,
     binary: "usr/bin/prometheus",
+    fixed: &[],
 };
 
 /// `amtool` lies beside it.
@@ -35,27 +39,55 @@ pub const ALERTMANAGER: Package = Package {
     name: "prometheus-alertmanager",
     megabytes: 11,
     binary: "usr/bin/prometheus-alertmanager",
+    fixed: &[
+        "usr/share/prometheus/alertmanager/default.tmpl",
+        "usr/share/prometheus/alertmanager/email.tmpl",
+    ],
 };
 
 /// The path of the package's program, fetched first if it is not there yet.
 pub fn ensure(workspace: &Workspace, package: &Package) -> Result<PathBuf, Error> {
+    let name = package.name;
+    let folder = workspace.built(name);
+    let binary = folder.join(package.binary);
+    if !binary.is_file() {
+        unpack(&folder, package)?;
+    }
+    for fixed in package.fixed {
+        put_in_place(&folder, fixed, name)?;
+    }
+    Ok(binary)
+}
+
+fn unpack(folder: &Path, package: &Package) -> Result<(), Error> {
     let Package {
         name, megabytes, ..
     } = package;
-    let folder = workspace.built(name);
-    let binary = folder.join(package.binary);
-    if binary.is_file() {
-        return Ok(binary);
-    }
     say::step(format_args!(
         "fetching {name} (about {megabytes} MB) as a Debian package"
     ));
-    fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
-    download(&folder, name)?;
-    let archive = archive_in(&folder)?;
-    run::run(Command::new("dpkg").arg("-x").arg(&archive).arg(&folder))?;
-    fs::remove_file(&archive).map_err(Error::file("cannot remove", &archive))?;
-    Ok(binary)
+    fs::create_dir_all(folder).map_err(Error::file("cannot create", folder))?;
+    download(folder, name)?;
+    let archive = archive_in(folder)?;
+    run::run(Command::new("dpkg").arg("-x").arg(&archive).arg(folder))?;
+    fs::remove_file(&archive).map_err(Error::file("cannot remove", &archive))
+}
+
+fn put_in_place(folder: &Path, fixed: &str, name: &str) -> Result<(), Error> {
+    let place = Path::new("/").join(fixed);
+    if place.is_file() {
+        return Ok(());
+    }
+    let made = place
+        .parent()
+        .is_some_and(|parent| fs::create_dir_all(parent).is_ok());
+    if made && fs::copy(folder.join(fixed), &place).is_ok() {
+        return Ok(());
+    }
+    Err(Error::Missing {
+        tool: place.display().to_string(),
+        remedy: format!("run `apt-get install {name}`, or this as root"),
+    })
 }
 
 /// A machine that never looked at its package lists has to do so first.

@@ -13,6 +13,12 @@ const LAST_SUCCESS: &str = "portcullis_canary_last_success_timestamp_seconds";
 /// An edge whose sidecar sends it a canary, and reads what it counts.
 async fn watched() -> Edge {
     let edge = Edge::start(sidecar_that_blocks(&[])).await;
+    watch(&edge);
+    edge
+}
+
+/// Tells a sidecar where its proxy is, once that is known.
+pub fn watch(edge: &Edge) {
     let (config, envoy) = (edge.sidecar.config(), &edge.envoy);
     let sections = format!(
         "{config}\n[canary]\nedge = \"http://{}\"\ninterval = \"2s\"\n[envoy]\nstats = [\"http://{}\"]\n",
@@ -20,12 +26,11 @@ async fn watched() -> Edge {
         envoy.stats_address()
     );
     edge.sidecar.rewrite(&sections).unwrap();
-    edge
 }
 
 impl Edge {
     /// Waits until this became of the last canary.
-    async fn until_canary(&self, state: &str, limit: Duration) -> bool {
+    pub async fn until_canary(&self, state: &str, limit: Duration) -> bool {
         let label = format!("state=\"{state}\"");
         let seen = || async {
             let name = "portcullis_canary_state";

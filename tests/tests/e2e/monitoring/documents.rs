@@ -1,6 +1,6 @@
 //! Reads the shipped rules, their tests, the dashboards and the documents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use kit::{config, parts};
@@ -85,6 +85,80 @@ pub fn documented_metrics() -> BTreeSet<String> {
     headings
         .map(|rest| rest.trim_end_matches('`').to_owned())
         .collect()
+}
+
+/// Each metric of docs/metrics.md with the names of its labels.
+#[derive(Debug, Default)]
+pub struct Documented {
+    pub filter: BTreeMap<String, BTreeSet<String>>,
+    pub sidecar: BTreeMap<String, BTreeSet<String>>,
+}
+
+pub fn documented_labels() -> Documented {
+    let document = document("metrics.md");
+    let (filter, sidecar) = document.split_once("## From the sidecar").unwrap();
+    Documented {
+        filter: labels_of(filter),
+        sidecar: labels_of(sidecar),
+    }
+}
+
+fn labels_of(document: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut metric = String::new();
+    for line in document.lines() {
+        if let Some(heading) = line.strip_prefix("### `") {
+            metric = heading.trim_end_matches('`').to_owned();
+            found.entry(metric.clone()).or_default();
+        } else if let Some((label, _)) =
+            line.strip_prefix("| `").and_then(|row| row.split_once('`'))
+        {
+            found
+                .entry(metric.clone())
+                .or_default()
+                .insert(label.to_owned());
+        }
+    }
+    found
+}
+
+/// One panel of a dashboard, with the variables put in.
+#[derive(Debug)]
+pub struct Panel {
+    pub title: String,
+    pub description: String,
+    pub expressions: Vec<String>,
+}
+
+/// The panels of all dashboards.
+pub fn panels() -> Vec<Panel> {
+    let boards = ["edge", "intelligence", "health"].map(dashboard);
+    let panels = boards
+        .iter()
+        .flat_map(|board| board["panels"].as_array().unwrap());
+    panels.map(Panel::of).collect()
+}
+
+pub fn dashboard(name: &str) -> Value {
+    let path = shipped("dashboards").join(format!("{name}.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+impl Panel {
+    fn of(panel: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let put_in = |target: &Value| {
+            let expression = text(&target["expr"]);
+            let expression = expression.replace("$__rate_interval", "1m");
+            expression.replace("$instance", ".+")
+        };
+        let targets = panel["targets"].as_array().into_iter().flatten();
+        Self {
+            title: text(&panel["title"]),
+            description: text(&panel["description"]),
+            expressions: targets.map(put_in).collect(),
+        }
+    }
 }
 
 /// Our metrics in an expression, under the name of their family.

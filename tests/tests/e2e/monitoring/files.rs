@@ -7,7 +7,8 @@ use std::process::Command;
 use kit::parts;
 
 use super::documents::{
-    RULE_TESTS, alerts, document, documented_metrics, metrics_in, rule_tests, rules, shipped,
+    RULE_TESTS, alerts, dashboard, document, documented_metrics, metrics_in, panels, rule_tests,
+    rules, shipped,
 };
 
 fn accepts(tool: &Path, arguments: &[&str]) {
@@ -110,10 +111,27 @@ fn each_place_that_the_runbook_leads_to_is_there() {
 #[test]
 fn each_metric_of_ours_that_is_asked_for_is_documented() {
     let documented = documented_metrics();
-    for rule in rules() {
-        for metric in metrics_in(rule.expression()) {
-            let text = rule.expression();
-            assert!(documented.contains(&metric), "{metric} in {text}");
+    let rules = rules();
+    let panels = panels();
+    let of_rules = rules.iter().map(|rule| rule.expression());
+    let of_panels = panels.iter().flat_map(|panel| &panel.expressions);
+    for expression in of_rules.chain(of_panels.map(String::as_str)) {
+        for metric in metrics_in(expression) {
+            assert!(documented.contains(&metric), "{metric} in {expression}");
+        }
+    }
+}
+
+#[test]
+fn dashboards_name_no_data_source_of_ours_and_each_panel_once() {
+    for name in ["edge", "intelligence", "health"] {
+        let board = dashboard(name);
+        assert_eq!(board["uid"], format!("portcullis-{name}"));
+        let panels = board["panels"].as_array().unwrap();
+        let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+        assert_eq!(ids.len(), panels.len(), "{name}");
+        for panel in panels {
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{name}");
         }
     }
 }

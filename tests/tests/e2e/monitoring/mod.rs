@@ -4,3 +4,5 @@
 mod canary;
 mod documents;
 mod files;
+mod runbook;
+mod scraped;
