@@ -6,6 +6,7 @@
 
 pub mod abuseipdb;
 pub mod alertmanager;
+pub mod browser;
 pub mod child;
 pub mod client;
 pub mod config;
@@ -29,6 +30,7 @@ pub mod upstream;
 pub mod wait;
 
 pub use alertmanager::Alertmanager;
+pub use browser::Browser;
 pub use client::{Connection, Request, Response};
 pub use crowdsec::{CrowdSec, CrowdSecTls};
 pub use envoy::Envoy;

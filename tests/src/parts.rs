@@ -31,16 +31,16 @@ pub fn redis_server() -> Result<PathBuf, KitError> {
     if let Some(given) = env::var_os("PORTCULLIS_REDIS") {
         return Ok(PathBuf::from(given));
     }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders = env::split_paths(&path);
-    let found = folders.find_map(|folder| {
-        let binary = folder.join("redis-server");
-        binary.is_file().then_some(binary)
-    });
-    found.ok_or(KitError::NotInstalled {
-        tool: "redis-server",
-        command: "apt-get install redis-server",
-    })
+    installed("redis-server", "apt-get install redis-server")
+}
+
+/// Chromium and the program that drives it, which the system's package manager installs.
+pub fn chromium() -> Result<(PathBuf, PathBuf), KitError> {
+    let command = "apt-get install chromium chromium-driver";
+    Ok((
+        installed("chromium", command)?,
+        installed("chromedriver", command)?,
+    ))
 }
 
 /// The folder of CrowdSec's `crowdsec` and `cscli`.
@@ -72,6 +72,16 @@ pub fn moto_server() -> Result<PathBuf, KitError> {
 /// A file of the checkout.
 pub fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn installed(tool: &'static str, command: &'static str) -> Result<PathBuf, KitError> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders = env::split_paths(&path);
+    let found = folders.find_map(|folder| {
+        let binary = folder.join(tool);
+        binary.is_file().then_some(binary)
+    });
+    found.ok_or(KitError::NotInstalled { tool, command })
 }
 
 fn part(variable: &str, default: &str) -> Result<PathBuf, KitError> {

@@ -1,6 +1,7 @@
 //! `cargo xtask`: what a developer runs. A table of contents; each command lives in its own module.
 
 mod bench;
+mod chromium;
 mod debian;
 mod demo;
 mod envoy;

@@ -7,7 +7,7 @@ use kit::config::EdgeConfig;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{debian, envoy, filter, moto, redis, run, say, sidecar};
+use crate::{chromium, debian, envoy, filter, moto, redis, run, say, sidecar};
 
 /// Crates that are built for Wasm only.
 const WASM_ONLY: [&str; 2] = ["--exclude", "noop"];
@@ -35,6 +35,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     sidecar::require_tools()?;
     envoy::require_tools(workspace, &options.envoy)?;
     redis::ensure()?;
+    chromium::ensure()?;
     // The runbook's commands need it, and they are run.
     run::require_installed("curl")?;
     if options.only.is_empty() {

@@ -11,19 +11,11 @@ use super::{Answer, Done, Visit, look};
 use crate::api::problem::{Kind, Problem};
 use crate::cli::session::encode;
 use crate::intelligence::{Explanation, Removal, Rule, SourceWord};
+use crate::orders::text_of;
 
 /// Where an address has its page.
 pub fn path_of(cidr: Cidr) -> String {
     format!("/address?of={}", encode(&text_of(cidr)))
-}
-
-/// As people write it: an address without its length.
-pub fn text_of(cidr: Cidr) -> String {
-    if cidr.is_host() {
-        cidr.network().to_string()
-    } else {
-        cidr.to_string()
-    }
 }
 
 pub async fn page(visit: &Visit<'_>) -> Result<Page, Problem> {

@@ -14,10 +14,9 @@ pub struct Bars<'a> {
     pub to: &'a str,
 }
 
+/// In units of its own: the drawing is stretched to the room it has.
 const WIDTH: u64 = 600;
 const HEIGHT: u64 = 100;
-const TOP: u64 = 14;
-const FOOT: u64 = 16;
 
 pub fn bars(bars: &Bars<'_>) -> Markup {
     let count = u64::try_from(bars.values.len()).unwrap_or(1).max(1);
@@ -30,25 +29,31 @@ pub fn bars(bars: &Bars<'_>) -> Markup {
         0 => 0,
         value => (value.saturating_mul(HEIGHT) / most.max(1)).max(1),
     };
-    let ground = TOP + HEIGHT;
-    let words = format!("{}: at most {most}, at the end {last}", bars.what);
+    let (most_text, last_text) = (look::count(most), look::count(last));
+    let words = format!("{}: at most {most_text}, at the end {last_text}", bars.what);
     html! {
-        svg .chart viewBox={ "0 0 " (WIDTH) " " (ground + FOOT) } role="img" aria-label=(words) {
-            line .axis x1="0" y1=(ground) x2=(WIDTH) y2=(ground) {}
+        p .ends { span { "at most " (most_text) } }
+        svg .chart viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img"
+            aria-label=(words) {
+            line .axis x1="0" y1=(HEIGHT) x2=(WIDTH) y2=(HEIGHT) {}
             @for (at, value) in (0..).zip(&bars.values) {
                 @let tall = height(*value);
                 @if tall > 0 {
-                    rect .bar x=(place(at)) y=(ground - tall) width=(width) height=(tall) {}
+                    rect .bar x=(place(at)) y=(HEIGHT - tall) width=(width) height=(tall) {}
                 }
             }
-            @for (at, name) in &bars.marks {
-                line .mark x1=(place(*at)) y1="0" x2=(place(*at)) y2=(ground) {}
-                text x=(place(*at) + 3) y="10" { (name) }
+            @for (at, _) in &bars.marks {
+                line .mark x1=(place(*at)) y1="0" x2=(place(*at)) y2=(HEIGHT) {}
             }
-            text x="0" y=(ground + FOOT - 3) { (bars.from) }
-            text x=(WIDTH) y=(ground + FOOT - 3) text-anchor="end" { (bars.to) }
-            @if bars.marks.is_empty() {
-                text x="0" y="10" { "at most " (look::count(most)) }
+        }
+        p .ends { span { (bars.from) } span { (bars.to) } }
+        @if !bars.marks.is_empty() {
+            p .hint {
+                "Dashed: "
+                @for (at, (place, name)) in bars.marks.iter().enumerate() {
+                    @if at > 0 { ", " }
+                    (name) " from " (place)
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::api::admin::body as read;
 use crate::api::problem::{Kind, Problem};
 use crate::cli::session::encode;
 use crate::intelligence::{DecisionError, Found, NewDecision, Removal, Search, Wanted, Window};
-use crate::orders::{UndoError, kind_done};
+use crate::orders::{UndoError, kind_done, text_of};
 use crate::telemetry::chain;
 
 /// A decision as it is being typed.
@@ -75,9 +75,7 @@ pub async fn take_back(visit: &Visit<'_>, form: &Form) -> Result<Answer, Problem
     let orders = &visit.console.orders;
     let removed = orders.take_back(&visit.operator, Removal::Id(id)).await;
     let removed = removed.map_err(problem)?.removed;
-    let what = removed
-        .first()
-        .map(|decision| address::text_of(decision.cidr));
+    let what = removed.first().map(|decision| text_of(decision.cidr));
     Ok(Answer::Go(Done {
         notice: Notice::good(format!(
             "The decision on {} is taken back.",
@@ -119,7 +117,7 @@ pub fn table(caption: &str, visit: &Visit<'_>, decisions: &[Decision], now: Unix
         vec![
             html! {
                 a href=(address::path_of(decision.cidr)) {
-                    code { (address::text_of(decision.cidr)) }
+                    code { (text_of(decision.cidr)) }
                 }
             },
             look::kind(decision.kind),
@@ -354,7 +352,7 @@ fn back(form: &Form) -> String {
 impl Draft {
     pub fn about(cidr: Cidr) -> Self {
         Self {
-            of: address::text_of(cidr),
+            of: text_of(cidr),
             duration: "24h".to_owned(),
             ..Self::default()
         }
@@ -389,7 +387,7 @@ impl Draft {
         })?;
         let verb = kind_done(kind);
         Ok(Done {
-            notice: Notice::good(format!("{} is {verb}.", address::text_of(cidr))),
+            notice: Notice::good(format!("{} is {verb}.", text_of(cidr))),
             to: address::path_of(cidr),
         })
     }

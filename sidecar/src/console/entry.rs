@@ -27,6 +27,12 @@ pub fn login(wrong: Option<Notice>, name: &str) -> Page {
             @if let Some(notice) = wrong { (notice) }
             form .card method="post" action="/login" {
                 p {
+                    label for="name" { "Your name" }
+                    input #name type="text" name="name" maxlength=(LONGEST_NAME) value=(name)
+                        autocomplete="username" aria-describedby="name-hint";
+                    span #name-hint .hint { "It stands beside what you do, so that others know whom to ask." }
+                }
+                p {
                     label for="token" { "Admin token" }
                     input #token type="password" name="token" required autofocus
                         autocomplete="current-password" aria-describedby="token-hint";
@@ -34,12 +40,6 @@ pub fn login(wrong: Option<Notice>, name: &str) -> Page {
                         "Unless configured otherwise it is in " code { "admin.token" }
                         " in the sidecar's directory."
                     }
-                }
-                p {
-                    label for="name" { "Your name" }
-                    input #name type="text" name="name" maxlength=(LONGEST_NAME) value=(name)
-                        autocomplete="username" aria-describedby="name-hint";
-                    span #name-hint .hint { "It stands beside what you do, so that others know whom to ask." }
                 }
                 button .primary type="submit" { "Sign in" }
             }

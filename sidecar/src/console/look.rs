@@ -55,10 +55,14 @@ pub fn by(decision: &Decision) -> String {
 pub fn span(seconds: u32) -> String {
     match seconds {
         0..=89 => format!("{seconds} s"),
-        90..=5399 => format!("{} min", seconds / 60),
-        5400..=129_599 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
+        90..=5399 => format!("{} min", rounded(seconds, 60)),
+        5400..=129_599 => format!("{} h", rounded(seconds, 3600)),
+        _ => format!("{} d", rounded(seconds, 86_400)),
     }
+}
+
+fn rounded(seconds: u32, unit: u32) -> u32 {
+    seconds.saturating_add(unit / 2) / unit
 }
 
 /// A count with its thousands apart.
@@ -108,7 +112,8 @@ mod tests {
         for (seconds, text) in [
             (0, "0 s"),
             (89, "89 s"),
-            (90, "1 min"),
+            (90, "2 min"),
+            (86_399, "24 h"),
             (7200, "2 h"),
             (200_000, "2 d"),
         ] {

@@ -41,6 +41,9 @@ pub struct Window {
     pub most: usize,
 }
 
+/// A decision with what it is sorted by.
+type Placed<'a> = (Reverse<UnixSeconds>, DecisionId, &'a Arc<Decision>);
+
 impl Wanted {
     /// An address, a prefix, an id, or else a text.
     pub fn of(text: &str) -> Self {
@@ -85,19 +88,25 @@ impl Intelligence {
     pub fn find_decisions(&self, search: &Search, window: Window) -> Found {
         let (all, now) = (self.sources.decisions(), self.clock.now());
         let in_force = all.values().filter(|decision| decision.in_force(now));
-        let mut found: Vec<_> = in_force.filter(|it| search.finds(it)).collect();
+        let found = in_force.filter(|it| search.finds(it));
+        // The keys beside their decisions: comparing must not go and look for them.
+        let mut found: Vec<_> = found.map(|it| (Reverse(it.created), it.id, it)).collect();
         let total = found.len();
-        let order = |decision: &&Arc<Decision>| (Reverse(decision.created), decision.id);
+        let order = |one: &Placed<'_>, other: &Placed<'_>| (one.0, one.1).cmp(&(other.0, other.1));
         let until = window.skip.saturating_add(window.most);
-        // Only what comes before the end of the window has to be in order.
-        if until < total {
-            found.select_nth_unstable_by_key(until, order);
+        // Only what is in the window has to be in order.
+        if until < found.len() {
+            found.select_nth_unstable_by(until, order);
             found.truncate(until);
         }
-        found.sort_unstable_by_key(order);
-        let shown = found.into_iter().skip(window.skip).take(window.most);
+        if 0 < window.skip && window.skip < found.len() {
+            found.select_nth_unstable_by(window.skip, order);
+        }
+        let mut shown: Vec<_> = found.into_iter().skip(window.skip).collect();
+        shown.sort_unstable_by(order);
+        let shown = shown.into_iter();
         Found {
-            decisions: shown.map(|decision| decision.as_ref().clone()).collect(),
+            decisions: shown.map(|(_, _, it)| it.as_ref().clone()).collect(),
             total,
         }
     }

@@ -15,7 +15,7 @@ use reputation::Decision;
 use reputation::mode::Mode;
 use serde::Serialize;
 
-pub use trail::{Act, Entry, Trail, kind_done};
+pub use trail::{Act, Entry, Trail, kind_done, text_of};
 pub use undo::UndoError;
 
 use crate::api::listener::Peer;

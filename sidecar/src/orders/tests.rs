@@ -120,11 +120,11 @@ async fn the_trail_keeps_the_newest_and_lets_go_of_what_can_be_undone_no_more() 
     assert_eq!(trail.len(), 500);
     assert_eq!(
         trail.first().unwrap().act.sentence(),
-        "banned 198.51.101.29/32"
+        "banned 198.51.101.29"
     );
     let open = trail.iter().filter(|entry| !entry.settled).count();
     assert_eq!(open, 20);
     let past = trail.get(25).unwrap();
-    assert_eq!(past.act.sentence(), "banned 198.51.101.4/32");
+    assert_eq!(past.act.sentence(), "banned 198.51.101.4");
     assert!(matches!(past.act, Act::Past(_)));
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reputation::mode::Mode;
-use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
+use reputation::{Cidr, Decision, DecisionId, DecisionKind, UnixSeconds};
 
 use super::Operator;
 use crate::clock::Clock;
@@ -165,11 +165,15 @@ impl Act {
             Self::SignedOut => "signed out".to_owned(),
             Self::Gave { decision, replaced } => {
                 let again = if replaced.is_empty() { "" } else { " anew" };
-                format!("{} {}{again}", kind_done(decision.kind), decision.cidr)
+                format!(
+                    "{} {}{again}",
+                    kind_done(decision.kind),
+                    text_of(decision.cidr)
+                )
             }
             Self::Imported { given, .. } => format!("imported {} decisions", given.len()),
             Self::TookBack { decisions } => match decisions.as_ref() {
-                [one] => format!("took back the {} of {}", noun(one.kind), one.cidr),
+                [one] => format!("took back the {} of {}", noun(one.kind), text_of(one.cidr)),
                 many => format!("took back {} decisions", many.len()),
             },
             Self::SetMode { mode, route, for_s } => {
@@ -193,6 +197,15 @@ impl Act {
             self,
             Self::Gave { .. } | Self::Imported { .. } | Self::TookBack { .. }
         )
+    }
+}
+
+/// As people write it: an address without its length.
+pub fn text_of(cidr: Cidr) -> String {
+    if cidr.is_host() {
+        cidr.network().to_string()
+    } else {
+        cidr.to_string()
     }
 }
 

@@ -18,6 +18,7 @@ mod bytes;
 mod coalescing;
 mod common;
 mod config;
+mod console;
 mod crowdsec;
 mod database;
 mod doctor;

@@ -2,6 +2,7 @@
 
 mod orders;
 mod safety;
+mod speed;
 
 use std::sync::Arc;
 
