@@ -154,7 +154,7 @@ async fn a_faulty_file_changes_nothing_and_is_told_of_in_log_metric_and_doctor()
     );
     let told = [
         path.as_str(),
-        "ERROR",
+        "\"error\"",
         "colour",
         &first,
         "policy.malicious",
@@ -261,7 +261,7 @@ async fn what_only_a_restart_takes_over_is_named_and_keeps_nothing_else_waiting(
     let moved = with_list(&edge.sidecar).replace(&port.to_string(), "1");
     edge.sidecar.rewrite(&moved).unwrap();
     assert!(until_status(&edge.envoy, CLIENT, 403).await);
-    let told = ["WARN", "only by a restart", "listen.edge"];
+    let told = ["\"warning\"", "only by a restart", "listen.edge"];
     assert!(
         until_logged(&edge.sidecar, &told).await,
         "{}",
@@ -276,12 +276,12 @@ async fn what_only_a_restart_takes_over_is_named_and_keeps_nothing_else_waiting(
 async fn the_level_of_the_log_changes_while_it_is_written() {
     let edge = Edge::start(sidecar()).await;
     let quiet = edge.sidecar.config();
-    assert!(!edge.sidecar.log().contains("\"DEBUG\""));
+    assert!(!edge.sidecar.log().contains("\"debug\""));
     edge.sidecar
         .rewrite(&format!("{quiet}\n[log]\nlevel = \"debug\"\n"))
         .unwrap();
     assert!(
-        until_logged(&edge.sidecar, &["\"DEBUG\""]).await,
+        until_logged(&edge.sidecar, &["\"debug\""]).await,
         "{}",
         edge.sidecar.log()
     );
