@@ -96,6 +96,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let listeners = Listeners::bind(&config.listen).await?;
     listeners.log();
     let http = HttpClient::new();
+    http.log_routes();
     let proxies = Proxies::new(&config.envoy, http.clone(), Arc::clone(&clock));
     let proxies = Arc::new(proxies);
     let (keeping, ended) = (Arc::clone(&proxies), shutdown.clone());

@@ -35,6 +35,7 @@ checks! {
     SidecarConfig = "sidecar.config",
     SidecarListeners = "sidecar.listeners",
     SidecarGuard = "sidecar.guard",
+    SidecarOutgoing = "sidecar.outgoing",
     SidecarScraped = "sidecar.scraped",
     SidecarCanary = "sidecar.canary",
     SidecarErrors = "sidecar.errors",

@@ -113,8 +113,13 @@ impl Examiner {
         ]
     }
 
-    fn sidecar(&self) -> [Finding; 7] {
-        let Examined { watch, metrics, .. } = &self.examined;
+    fn sidecar(&self) -> [Finding; 8] {
+        let Examined {
+            watch,
+            metrics,
+            intelligence,
+            ..
+        } = &self.examined;
         let status = watch.status();
         let config = ConfigFacts {
             path: status.path.display().to_string(),
@@ -129,6 +134,7 @@ impl Examiner {
             watching::config(&config),
             listeners::listeners(&self.listeners),
             guide::guard(watch.config().guard.permit_special),
+            guide::outgoing(&intelligence.outgoing()),
             watching::scraped(metrics.fetched_ago()),
             watching::canary(watch.config().canary.edge.is_some(), metrics.canary_state()),
             watching::errors(log),

@@ -58,7 +58,7 @@ pub use crate::snapshot::Published;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::HttpClient;
+use crate::http::{HttpClient, Routes};
 use crate::secrets::{Secrets, Trial, Vault};
 use crate::snapshot::{Changed, Publisher, Workshop};
 use crate::store::{Store, StoreError};
@@ -288,6 +288,11 @@ impl Intelligence {
     pub fn databases(&self) -> Vec<DatabaseStatus> {
         let now = self.clock.now();
         self.sources.view().setup.databases.statuses(now)
+    }
+
+    /// Through which proxies we ask others.
+    pub fn outgoing(&self) -> Routes {
+        self.http.routes()
     }
 
     /// The secrets that are configured.
