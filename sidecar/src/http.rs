@@ -128,9 +128,9 @@ impl HttpClient {
         self.within_time(get, None).await
     }
 
-    /// The same as a POST of `json`.
-    pub async fn post(&self, to: Get, json: Bytes) -> Result<Answer, HttpError> {
-        self.within_time(to, Some(json)).await
+    /// The same as a POST of `body`.
+    pub async fn post(&self, to: Get, body: Bytes) -> Result<Answer, HttpError> {
+        self.within_time(to, Some(body)).await
     }
 
     async fn within_time(&self, get: Get, post: Option<Bytes>) -> Result<Answer, HttpError> {

@@ -18,6 +18,8 @@ use sidecar::proxies::Proxies;
 use sidecar::reload::{Followers, Watch};
 use sidecar::secrets::Vault;
 use sidecar::store::{self, StoreError};
+use sidecar::telemetry::otlp::{Export, OtlpError};
+use sidecar::telemetry::sentry::{Connecting, Reports};
 use sidecar::telemetry::{self, Metrics};
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -36,6 +38,8 @@ enum ServeError {
     Bind(#[from] BindError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("the log cannot be sent to otlp.endpoint")]
+    Export(#[from] OtlpError),
     #[error("signals cannot be caught")]
     Signal(#[source] std::io::Error),
 }
@@ -66,7 +70,10 @@ async fn run() -> ExitCode {
         Command::Task(task) => return cli::run(task, &cli.remote).await.into(),
         Command::Serve { config } => config,
     };
-    match serve(config).await {
+    let reports = Reports::default();
+    let served = serve(config, &reports).await;
+    reports.flush().await;
+    match served {
         Ok(()) => Exit::Good.into(),
         Err(error) => {
             cli::complain(&error);
@@ -76,10 +83,12 @@ async fn run() -> ExitCode {
 }
 
 /// Runs the sidecar until it is told to stop.
-async fn serve(path: &Path) -> Result<(), ServeError> {
+async fn serve(path: &Path, reports: &Reports) -> Result<(), ServeError> {
     let config = Arc::new(Config::read(path)?);
     let metrics = Arc::new(Metrics::new());
-    let level = telemetry::log::start(&config.log, &metrics);
+    let http = HttpClient::new();
+    let export = Export::open(&config.otlp, http.clone())?;
+    let level = telemetry::log::start(&config.log, &metrics, reports, &export);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
     files::raise_limit();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -91,11 +100,21 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
     let (keeping, ended) = (Arc::clone(&vault), shutdown.clone());
     tokio::spawn(async move { ended.run_until_cancelled(keeping.keep()).await });
 
+    let (reporting, ended) = (reports.clone(), shutdown.clone());
+    let connecting = Connecting {
+        config: config.sentry.clone(),
+        secrets: Arc::clone(&secrets),
+        http: http.clone(),
+    };
+    tokio::spawn(async move {
+        ended
+            .run_until_cancelled(reporting.connect(connecting))
+            .await
+    });
     let store = store::open(&config, &secrets, &clock, &metrics, &shutdown).await?;
     let token = AdminToken::prepare(&config, &secrets)?;
     let listeners = Listeners::bind(&config.listen).await?;
     listeners.log();
-    let http = HttpClient::new();
     http.log_routes();
     let proxies = Proxies::new(&config.envoy, http.clone(), Arc::clone(&clock));
     let proxies = Arc::new(proxies);
@@ -144,6 +163,7 @@ async fn serve(path: &Path) -> Result<(), ServeError> {
 
     store.flush().await?;
     tracing::info!("stopped");
+    export.end().await;
     Ok(())
 }
 
@@ -174,7 +194,7 @@ fn on_signal(watch: &Arc<Watch>) -> std::io::Result<CancellationToken> {
 impl ServeError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Token(_) => Exit::Config,
+            Self::Config(_) | Self::Token(_) | Self::Export(_) => Exit::Config,
             Self::Store(_) | Self::Bind(_) | Self::Start(_) | Self::Signal(_) => Exit::Failed,
         }
     }

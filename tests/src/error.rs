@@ -34,6 +34,8 @@ pub enum KitError {
     },
     #[error("a fixture is not as it must be: {0}")]
     Fixture(String),
+    #[error("that is no envelope as Sentry describes it: {0}")]
+    Envelope(String),
     #[error("the answer is not HTTP: {0}")]
     Http(String),
     #[error("no port between {0} and {1} is free")]

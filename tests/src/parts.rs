@@ -69,6 +69,14 @@ pub fn moto_server() -> Result<PathBuf, KitError> {
     part("PORTCULLIS_MOTO", "moto/bin/moto_server")
 }
 
+/// OpenTelemetry's collector.
+pub fn collector() -> Result<PathBuf, KitError> {
+    part(
+        "PORTCULLIS_COLLECTOR",
+        "collector/otelcol-contrib_linux_amd64",
+    )
+}
+
 /// A file of the checkout.
 pub fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chromium;
+mod collector;
 mod debian;
 mod demo;
 mod envoy;
@@ -15,6 +16,7 @@ mod say;
 mod sidecar;
 mod tests;
 mod toolchain;
+mod wheel;
 mod workspace;
 
 use std::process::ExitCode;

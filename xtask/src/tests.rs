@@ -7,7 +7,7 @@ use kit::config::EdgeConfig;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{chromium, debian, envoy, filter, moto, redis, run, say, sidecar};
+use crate::{chromium, collector, debian, envoy, filter, moto, redis, run, say, sidecar};
 
 /// Crates that are built for Wasm only.
 const WASM_ONLY: [&str; 2] = ["--exclude", "noop"];
@@ -29,6 +29,7 @@ struct Built {
     moto: PathBuf,
     prometheus: PathBuf,
     alertmanager: PathBuf,
+    collector: PathBuf,
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
@@ -92,6 +93,7 @@ fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
         moto: moto::ensure(workspace)?,
         prometheus: debian::ensure(workspace, &debian::PROMETHEUS)?,
         alertmanager: debian::ensure(workspace, &debian::ALERTMANAGER)?,
+        collector: collector::ensure(workspace)?,
     })
 }
 
@@ -143,7 +145,8 @@ fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(
         .env("PORTCULLIS_CROWDSEC", absolute(&built.crowdsec))
         .env("PORTCULLIS_MOTO", absolute(&built.moto))
         .env("PORTCULLIS_PROMETHEUS", absolute(&built.prometheus))
-        .env("PORTCULLIS_ALERTMANAGER", absolute(&built.alertmanager));
+        .env("PORTCULLIS_ALERTMANAGER", absolute(&built.alertmanager))
+        .env("PORTCULLIS_COLLECTOR", absolute(&built.collector));
     run::run(&mut command)
 }
 

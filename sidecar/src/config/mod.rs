@@ -15,10 +15,12 @@ pub mod feed;
 pub mod guard;
 pub mod http_json;
 pub mod listen;
+pub mod otlp;
 pub mod provider;
 mod say;
 pub mod secret;
 mod section;
+pub mod sentry;
 pub mod store;
 mod tree;
 mod value;
@@ -37,10 +39,12 @@ pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
 pub use guard::Guard;
 pub use http_json::{HeaderText, HttpJson, LimitHeaders, Meaning, Pointer, Scale};
 pub use listen::{Listen, ListenAddress};
+pub use otlp::Otlp;
 pub use provider::{GreyNoiseApi, Provider, ProviderKind, ProviderName};
 use reputation::Policy;
 pub use say::Say;
 pub use secret::{Secret, SecretName, SecretOrigin};
+pub use sentry::Sentry;
 pub use store::{Backend, RedisConfig, RedisServer, StoreConfig};
 use thiserror::Error;
 use tracing::Level;
@@ -58,6 +62,8 @@ pub struct Config {
     pub budget: Budget,
     pub envoy: Envoy,
     pub canary: Canary,
+    pub otlp: Otlp,
+    pub sentry: Sentry,
     pub feeds: Vec<Feed>,
     pub crowdsec: Vec<CrowdSec>,
     pub databases: Vec<Database>,
@@ -147,6 +153,8 @@ impl Config {
             budget: Budget::validate(root.table("budget")),
             envoy: Envoy::validate(root.table("envoy")),
             canary: Canary::validate(root.table("canary")),
+            otlp: Otlp::validate(root.table("otlp")),
+            sentry: Sentry::validate(root.table("sentry")),
             feeds,
             crowdsec,
             databases: database::validate_all(root.tables("database")),

@@ -33,6 +33,8 @@ pub fn sections(before: &Config, now: &Config) -> Vec<&'static str> {
 /// listeners, its store, and where their secrets come from.
 pub fn waiting(started: &Config, now: &Config) -> Vec<String> {
     let mut keys = Vec::from(of_listeners(&started.listen, &now.listen));
+    keys.push(("sentry", started.sentry != now.sentry));
+    keys.push(("otlp", started.otlp != now.otlp));
     keys.push(("store.path", started.store.path != now.store.path));
     match (&started.store.backend, &now.store.backend) {
         (Backend::Redis(were), Backend::Redis(are)) => keys.extend(of_redis(were, are)),

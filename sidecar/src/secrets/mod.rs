@@ -127,6 +127,11 @@ impl Secrets {
         while looks.join_next().await.is_some() {}
     }
 
+    /// All that can be read now: what no report may hold.
+    pub fn readable(&self) -> impl Iterator<Item = SecretString> {
+        self.cells.values().filter_map(|cell| cell.value().ok())
+    }
+
     /// Every configured secret, and whether it can be read now.
     pub fn statuses(&self) -> Vec<SecretStatus> {
         self.cells.values().map(|cell| cell.status()).collect()

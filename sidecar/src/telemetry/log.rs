@@ -10,6 +10,8 @@ use tracing_subscriber::{EnvFilter, reload};
 
 use super::Metrics;
 use super::line::Line;
+use super::otlp::Export;
+use super::sentry::Reports;
 use crate::config::Log;
 
 /// Counts the lines at level error that the filter lets through.
@@ -30,7 +32,7 @@ impl Level {
 }
 
 /// Starts logging. `RUST_LOG` wins over the configuration if it is there and good.
-pub fn start(log: &Log, metrics: &Arc<Metrics>) -> Level {
+pub fn start(log: &Log, metrics: &Arc<Metrics>, reports: &Reports, export: &Export) -> Level {
     let from_environment = EnvFilter::try_from_default_env().ok();
     let fixed = from_environment.is_some();
     let (wanted, handle) =
@@ -44,7 +46,9 @@ pub fn start(log: &Log, metrics: &Arc<Metrics>) -> Level {
     let subscriber = tracing_subscriber::registry()
         .with(wanted)
         .with(lines)
-        .with(ErrorCount(Arc::clone(metrics)));
+        .with(ErrorCount(Arc::clone(metrics)))
+        .with(reports.clone())
+        .with(export.records());
     // It fails only if somebody set one before, as tests may; that one serves as well.
     let _already_set = subscriber.try_init();
     Level::new(move |level| {

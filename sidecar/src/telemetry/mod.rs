@@ -6,7 +6,9 @@ mod fields;
 mod line;
 pub mod log;
 pub mod metrics;
+pub mod otlp;
 pub mod panic;
+pub mod sentry;
 mod sparing;
 mod trace;
 

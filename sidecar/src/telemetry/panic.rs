@@ -48,7 +48,7 @@ fn told(panic: &Panic) {
         return tracing::error!(place, said, ends, "{what}");
     }
     let line =
-        json!({"level": "ERROR", "message": what, "place": place, "said": said, "ends": ends});
+        json!({"level": "error", "message": what, "place": place, "said": said, "ends": ends});
     // Where standard error is gone there is nobody to tell.
     let _told = writeln!(std::io::stderr(), "{line}");
 }
@@ -62,6 +62,8 @@ mod tests {
 
     use crate::config::Config;
     use crate::secrets::Vault;
+    use crate::telemetry::otlp::Export;
+    use crate::telemetry::sentry::Reports;
     use crate::telemetry::{Metrics, log};
 
     const CHILD: &str = "PORTCULLIS_TEST_PANICS";
@@ -77,7 +79,12 @@ mod tests {
         );
         let config = Config::parse(&text, std::iter::empty()).unwrap();
         super::tell();
-        let _level = log::start(&config.log, &Metrics::new().into());
+        let _level = log::start(
+            &config.log,
+            &Metrics::new().into(),
+            &Reports::default(),
+            &Export::default(),
+        );
         let secrets = Vault::in_memory().secrets(&config.secrets);
         let name = config.listen.admin_token.clone().unwrap();
         let value = secrets.get(&name).unwrap();

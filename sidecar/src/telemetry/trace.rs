@@ -7,13 +7,9 @@ use std::fmt;
 
 use hyper::HeaderMap;
 
-/// The ids of a trace and of the span in it that caused the request.
+/// The id of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceParent {
-    trace: [u8; 16],
-    span: [u8; 8],
-    sampled: bool,
-}
+pub struct TraceParent([u8; 16]);
 
 const HEADER: &str = "traceparent";
 
@@ -31,8 +27,8 @@ impl TraceParent {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let version: [u8; 1] = hex(parts.next()?)?;
-        let (trace, span) = (hex(parts.next()?)?, hex(parts.next()?)?);
-        let flags: [u8; 1] = hex(parts.next()?)?;
+        let (trace, span): ([u8; 16], [u8; 8]) = (hex(parts.next()?)?, hex(parts.next()?)?);
+        let _flags: [u8; 1] = hex(parts.next()?)?;
         // Later versions may have more parts; the first has none, and the last one is forbidden.
         let fits = match version {
             [0] => parts.next().is_none(),
@@ -40,32 +36,13 @@ impl TraceParent {
             _ => true,
         };
         let named = trace != [0; 16] && span != [0; 8];
-        (fits && named).then_some(Self {
-            trace,
-            span,
-            sampled: flags.first().is_some_and(|flags| flags & 1 == 1),
-        })
-    }
-
-    pub fn trace(&self) -> [u8; 16] {
-        self.trace
-    }
-
-    pub fn span(&self) -> [u8; 8] {
-        self.span
-    }
-
-    pub fn is_sampled(&self) -> bool {
-        self.sampled
+        (fits && named).then_some(Self(trace))
     }
 }
 
-/// The trace's id.
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.trace
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -92,8 +69,6 @@ mod tests {
     fn a_good_one_is_read() {
         let parent = TraceParent::parse(GOOD).unwrap();
         assert_eq!(parent.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(parent.span(), [0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]);
-        assert!(parent.is_sampled());
         let later = GOOD.replacen("00", "01", 1) + "-more";
         assert!(TraceParent::parse(&later).is_some());
     }

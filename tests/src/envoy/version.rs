@@ -17,6 +17,6 @@ pub fn knows_masks(binary: &Path) -> Result<bool, KitError> {
     let (_, told) = text.rsplit_once(" version: ").unwrap_or_default();
     let version = told.split('/').nth(1).unwrap_or_default();
     let minor = version.split('.').nth(1).and_then(|part| part.parse().ok());
-    let unknown = || KitError::Config(format!("no version in {}", text.trim()));
+    let unknown = || KitError::Config(format!("version in {:?}", text.trim()));
     minor.map(|minor: u32| minor >= MASKS).ok_or_else(unknown)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kit::abuseipdb::{AbuseIpDb, KEY};
-use kit::{Envoy, Request};
+use kit::{Collector, Envoy, Request};
 use serde_json::{Value, json};
 
 use crate::common::{Edge, LIMIT, RawEdge, sidecar_that_blocks, until_metric};
@@ -201,4 +201,54 @@ async fn a_flood_of_refusals_is_logged_in_part_and_no_refusal_is_lost_from_the_c
         f64::from(u32::try_from(sent).unwrap()),
     );
     assert!(counted.await);
+}
+
+#[tokio::test]
+async fn a_real_collector_makes_one_record_of_each_line() {
+    let banned = "198.51.100.7";
+    let edge = Edge::start(sidecar_that_blocks(&[banned])).await;
+    for value in ["plain", "\"}\n{\"", "\u{2028}"] {
+        for client in [banned, GOOD] {
+            let request = Request::get("/a%0ab").from_client(client);
+            let request = request.header("user-agent", value.replace('\n', "\\n"));
+            edge.envoy.send(&request).await.unwrap();
+        }
+    }
+    edge.cli(&["ban", "203.0.113.9"]).await;
+    let sidecar = edge.sidecar.folder().join("sidecar.err");
+    let page = std::fs::read_to_string(kit::parts::in_checkout(DOCUMENT)).unwrap();
+    let files = [edge.envoy.access_log_file(), sidecar];
+    let collector = Collector::start(&page, [&files[0], &files[1]])
+        .await
+        .unwrap();
+    let lines = || -> Vec<String> {
+        let texts = files
+            .iter()
+            .map(|file| std::fs::read_to_string(file).unwrap());
+        texts
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
+    };
+    let bodies = || -> Vec<String> {
+        let records = collector.records().into_iter();
+        let body = |record: Value| record["body"]["stringValue"].as_str().map(str::to_owned);
+        records.filter_map(body).collect()
+    };
+    let all = kit::eventually(LIMIT, || {
+        let (mut lines, mut bodies) = (lines(), bodies());
+        lines.sort();
+        bodies.sort();
+        lines.len() > 6 && lines == bodies
+    });
+    assert!(
+        all.await,
+        "{:?}\n{:?}\n{}",
+        lines(),
+        bodies(),
+        collector.log()
+    );
+    let records = collector.records();
+    let level = |text: &str| records.iter().find(|record| record["severityText"] == text);
+    assert_eq!(level("info").unwrap()["severityNumber"], 9);
+    assert!(records.iter().all(|record| record["timeUnixNano"] != "0"));
 }

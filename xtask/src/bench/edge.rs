@@ -24,6 +24,7 @@ pub fn measure(wrk: &Wrk, stage: &Edges, length: Length, report: &mut Report) ->
     report.micros("noop_adds", added(|it| it.noop / 1000.0));
     report.micros("portcullis_adds", added(|it| it.ours / 1000.0));
     report.micros("ext_authz_adds", added(|it| it.ext_authz / 1000.0));
+    report.micros("log_adds", added(|it| it.log / 1000.0));
     report.ratio(
         "known_over_noop",
         added(|it| it.ours / it.noop),
@@ -49,15 +50,18 @@ struct Added {
     ours: f64,
     small: f64,
     large: f64,
+    /// Of ours, what the access log costs.
+    log: f64,
 }
 
-fn added(round: &Round<6>) -> Added {
-    let [none, noop, ext_authz, ours, small, large] = *round;
+fn added(round: &Round<7>) -> Added {
+    let [none, noop, ext_authz, ours, small, large, silent] = *round;
     Added {
         noop: noop - none,
         ext_authz: ext_authz - none,
         ours: ours - none,
         small: small - none,
         large: large - none,
+        log: ours - silent,
     }
 }

@@ -1,4 +1,4 @@
-//! What is compared, started side by side: six Envoys that all have the shipped configuration, and two
+//! What is compared, started side by side: seven Envoys that all have the shipped configuration, and two
 //! servers that answer about an address.
 
 use std::path::{Path, PathBuf};
@@ -22,13 +22,14 @@ use crate::{run, say};
 /// A public address that no list holds and that the provider has nothing against.
 pub const CLIENT: &str = "9.9.9.9";
 /// In this order [`Edges::all`] has them.
-pub const EDGES: [&str; 6] = [
+pub const EDGES: [&str; 7] = [
     "none",
     "no-op",
     "ext_authz",
     "ours",
     "ours 10 k",
     "ours 5 M",
+    "ours without a log",
 ];
 
 const DEFAULT_ENTRIES: u32 = 120_000;
@@ -47,7 +48,7 @@ pub struct Parts {
 
 /// The Envoys, and what they talk to.
 pub struct Edges {
-    envoys: [Envoy; 6],
+    envoys: [Envoy; 7],
     _sidecars: [Sidecar; 3],
     _provider: AbuseIpDb,
     _authorisation: BareServer,
@@ -87,19 +88,20 @@ impl Edges {
             ));
         }
         let (ours, loaded) = loaded(parts, &folder, &provider, &chosen).await?;
+        let silent = silent(parts, &folder, &loaded, &chosen).await?;
         let small = lists::make(&folder, SMALL)?;
         let (small, few) = self::loaded(parts, &folder, &provider, &small).await?;
         let large = lists::make(&folder, LARGE)?;
         let (large, many) = self::loaded(parts, &folder, &provider, &large).await?;
         Ok(Self {
-            envoys: [none, noop, authz, ours, small, large],
+            envoys: [none, noop, authz, ours, small, large, silent],
             _sidecars: [loaded, few, many],
             _provider: provider,
             _authorisation: authorisation,
         })
     }
 
-    pub fn all(&self) -> &[Envoy; 6] {
+    pub fn all(&self) -> &[Envoy; 7] {
         &self.envoys
     }
 }
@@ -166,14 +168,40 @@ async fn loaded(
         sidecar = sidecar.toml(&list.toml(&format!("loaded-{number}")));
     }
     let sidecar = sidecar.start().await?;
+    let envoy = filled(base()?, parts, folder, &sidecar, &lists).await?;
+    Ok((envoy, sidecar))
+}
+
+/// As [`loaded`] beside the same sidecar, but nothing is logged.
+async fn silent(
+    parts: &Parts,
+    folder: &Path,
+    sidecar: &Sidecar,
+    paths: &[PathBuf],
+) -> Result<Envoy, Error> {
+    let lists: Result<Vec<_>, _> = paths.iter().map(|path| List::read(path)).collect();
     let mut config = base()?;
+    if let Some(manager) = config.hcm()?.as_object_mut() {
+        manager.remove("access_log");
+    }
+    filled(config, parts, folder, sidecar, &lists?).await
+}
+
+/// An Envoy with our plugin, once these lists are in force.
+async fn filled(
+    mut config: EdgeConfig,
+    parts: &Parts,
+    folder: &Path,
+    sidecar: &Sidecar,
+    lists: &[List],
+) -> Result<Envoy, Error> {
     config.set_wasm(&parts.wasm)?;
     config.set_sidecar(&sidecar.addresses())?;
     let envoy = start(config, parts, folder).await?;
-    for list in &lists {
+    for list in lists {
         until_loaded(&envoy, list).await?;
     }
-    Ok((envoy, sidecar))
+    Ok(envoy)
 }
 
 fn sidecar(parts: &Parts, folder: &Path, provider: &AbuseIpDb) -> Result<SidecarBuilder, KitError> {
