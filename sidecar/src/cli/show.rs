@@ -1,7 +1,6 @@
 //! The commands that only look: `check`, `explain`, `feeds` (and its release), `providers`, `secrets`.
 
 use hyper::Method;
-use reputation::score::Part;
 use reputation::{Band, ClientAddress, Verdict};
 use serde::Deserialize;
 
@@ -131,7 +130,7 @@ fn explained(explanation: &Explanation) -> String {
         text.push_str(&format!("\n{}", words(&explanation.sources)));
     }
     for word in &explanation.sources {
-        let context = word.context.as_ref().and_then(in_words);
+        let context = word.context.as_ref().and_then(Context::in_words);
         if let Some(context) = context {
             text.push_str(&format!("\n{}: {context}\n", word.source));
         }
@@ -167,20 +166,10 @@ fn words(sources: &[SourceWord]) -> String {
             age(word.age_s),
             word.observed.map_or_else(|| "-".to_owned(), time),
             word.prefix.to_string(),
-            remark(word).to_owned(),
+            word.remark().to_owned(),
         ]
     };
     table(titles, sources.iter().map(row).collect())
-}
-
-fn remark(word: &SourceWord) -> &'static str {
-    match word.part {
-        _ if word.in_shadow => "in shadow: counted only",
-        Some(Part::Outweighed) => "outweighed in its family",
-        Some(Part::Caps) => "vouches for it",
-        Some(Part::Expired) => "expired",
-        Some(Part::Counts) | None => "",
-    }
 }
 
 /// What the words add up to.
@@ -290,17 +279,6 @@ fn database_rows(databases: &[DatabaseStatus]) -> String {
 
 fn limit(database: &DatabaseStatus) -> u32 {
     u32::try_from(database.max_age_s).unwrap_or(u32::MAX)
-}
-
-/// What a database says besides its score.
-fn in_words(context: &Context) -> Option<String> {
-    let system = match (&context.asn, &context.organisation) {
-        (Some(asn), Some(organisation)) => Some(format!("{asn} {organisation}")),
-        (asn, organisation) => asn.clone().or_else(|| organisation.clone()),
-    };
-    let parts = system.into_iter().chain(context.country.clone());
-    let parts: Vec<_> = parts.chain(context.flags.iter().cloned()).collect();
-    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn secret_rows(secrets: Vec<SecretStatus>) -> String {

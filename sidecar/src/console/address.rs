@@ -10,7 +10,7 @@ use super::page::{Here, Notice, Page, csrf};
 use super::{Answer, Done, Visit, look};
 use crate::api::problem::{Kind, Problem};
 use crate::cli::session::encode;
-use crate::intelligence::{Explanation, Removal, Rule, SourceWord};
+use crate::intelligence::{Context, Explanation, Removal, Rule, SourceWord};
 use crate::orders::text_of;
 
 /// Where an address has its page.
@@ -106,6 +106,15 @@ fn facts(explanation: &Explanation, now: UnixSeconds) -> Markup {
                     dd { (coverage.answered) " of " (coverage.asked) " scoring sources" }
                 }
             }
+            @if let Some(cap) = &explanation.cap {
+                div { dt { "Vouched for by" } dd { (cap.by) ", else " (cap.from) } }
+            }
+            @if let Some(shadow) = &explanation.shadow {
+                div {
+                    dt { "If every source had a say" }
+                    dd { (look::action(shadow.action)) " " (shadow.reason) }
+                }
+            }
             @if let Some(rule) = &explanation.rule { (rule_facts(rule, now)) }
             @if let Some(id) = explanation.decision_id.filter(|_| explanation.band != Band::Clean) {
                 div { dt { "A refused client sees" } dd { code { (id) } } }
@@ -171,6 +180,8 @@ fn words(sources: &[SourceWord], now: UnixSeconds) -> Markup {
             html! { (look::span(word.age_s)) },
             html! {
                 (word.categories.join(", "))
+                @if let Some(said) = word.context.as_ref().and_then(Context::in_words) { " " (said) }
+                " " span .quiet { (word.remark()) }
                 @if let Some(seen) = word.observed { " seen " (look::moment(seen, now)) }
             },
         ]

@@ -7,7 +7,7 @@ use super::form::Form;
 use super::page::{Here, Notice, Page, csrf};
 use super::{Answer, Done, Visit, look};
 use crate::api::problem::{Kind, Problem};
-use crate::intelligence::{FeedStatus, ProviderStatus, ReleaseError};
+use crate::intelligence::{DatabaseStatus, FeedStatus, ProviderStatus, ReleaseError};
 
 pub fn page(visit: &Visit<'_>) -> Page {
     let intelligence = &visit.console.intelligence;
@@ -29,6 +29,13 @@ pub fn page(visit: &Visit<'_>) -> Page {
                 p { "No provider is configured." }
             } @else {
                 (provider_table(&providers, now))
+            }
+        }
+        @let databases = intelligence.databases();
+        @if !databases.is_empty() {
+            section aria-labelledby="databases" {
+                h2 #databases { "Databases" }
+                (database_table(&databases, now))
             }
         }
     };
@@ -75,14 +82,15 @@ fn feed_table(visit: &Visit<'_>, feeds: &[FeedStatus]) -> Markup {
 }
 
 fn feed_state(visit: &Visit<'_>, feed: &FeedStatus) -> Markup {
+    let now = visit.console.clock.now();
     html! {
+        @if let Some(until) = feed.trial_until.filter(|_| !feed.held) {
+            p { span .badge .tag { "on trial" } " what its new version adds, ending " (look::moment(until, now)) }
+            (release_form(visit, feed))
+        }
         @if feed.held {
             p { span .badge .tag { "held" } " " (feed.held_because.as_deref().unwrap_or_default()) }
-            form method="post" action="/release" {
-                (csrf(&visit.viewer))
-                input type="hidden" name="feed" value=(feed.name);
-                button .small type="submit" aria-label={ "Release " (feed.name) } { "Release" }
-            }
+            (release_form(visit, feed))
         }
         @match &feed.last_error {
             Some(error) => { span .badge .deny { "failed" } " " (error) }
@@ -90,6 +98,39 @@ fn feed_state(visit: &Visit<'_>, feed: &FeedStatus) -> Markup {
             None => span .badge .allow { "good" },
         }
     }
+}
+
+fn release_form(visit: &Visit<'_>, feed: &FeedStatus) -> Markup {
+    html! {
+        form method="post" action="/release" {
+            (csrf(&visit.viewer))
+            input type="hidden" name="feed" value=(feed.name);
+            button .small type="submit" aria-label={ "Release " (feed.name) } { "Release" }
+        }
+    }
+}
+
+fn database_table(databases: &[DatabaseStatus], now: UnixSeconds) -> Markup {
+    let row = |database: &DatabaseStatus| {
+        let in_force = database.in_force.as_ref();
+        vec![
+            html! { strong { (database.name) } },
+            html! { (in_force.map_or("–", |it| it.database_type.as_str())) },
+            html! { @match in_force { Some(it) => (look::moment(it.built, now)), None => "none" } },
+            html! {
+                @match &database.last_error {
+                    Some(error) => { span .badge .deny { "failed" } " " (error) }
+                    None => span .badge .allow { "good" },
+                }
+            },
+        ]
+    };
+    let columns = ["Database", "Type", "Built", "State"];
+    look::table(
+        "Databases on disk",
+        &columns,
+        databases.iter().map(row).collect(),
+    )
 }
 
 fn provider_table(providers: &[ProviderStatus], now: UnixSeconds) -> Markup {

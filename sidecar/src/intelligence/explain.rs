@@ -130,6 +130,32 @@ pub struct Coverage {
     pub asked: usize,
 }
 
+impl SourceWord {
+    /// What becomes of it, where that is not plain.
+    pub fn remark(&self) -> &'static str {
+        match self.part {
+            _ if self.in_shadow => "in shadow: counted only",
+            Some(Part::Outweighed) => "outweighed in its family",
+            Some(Part::Caps) => "vouches for it",
+            Some(Part::Expired) => "expired",
+            Some(Part::Counts) | None => "",
+        }
+    }
+}
+
+impl Context {
+    /// What a database says besides its score, in one line.
+    pub fn in_words(&self) -> Option<String> {
+        let system = match (&self.asn, &self.organisation) {
+            (Some(asn), Some(organisation)) => Some(format!("{asn} {organisation}")),
+            (asn, organisation) => asn.clone().or_else(|| organisation.clone()),
+        };
+        let parts = system.into_iter().chain(self.country.clone());
+        let parts: Vec<_> = parts.chain(self.flags.iter().cloned()).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
 impl Lookup {
     /// Explains `address` from what is known; asks no provider.
     pub async fn explain(&self, address: ClientAddress) -> Explanation {
