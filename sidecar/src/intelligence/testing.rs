@@ -225,6 +225,8 @@ pub struct StandIn {
 struct Shared {
     seen: Mutex<Vec<Asked>>,
     told: Mutex<Told>,
+    /// The only value of a header that lets in.
+    door: Mutex<Option<(&'static str, String)>>,
 }
 
 /// A request that came.
@@ -256,6 +258,7 @@ impl StandIn {
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
             told: Mutex::new(told),
+            door: Mutex::default(),
         });
         tokio::spawn(serve(listener, Arc::clone(&shared), gate));
         Self { url, shared, open }
@@ -270,6 +273,11 @@ impl StandIn {
             headers: headers.collect(),
             body: body.to_owned(),
         };
+    }
+
+    /// Whoever shows something else in `header` gets 401 from now on.
+    pub fn let_in_only(&self, header: &'static str, value: &str) {
+        *self.shared.door.lock().unwrap() = Some((header, value.to_owned()));
     }
 
     /// Requests wait from now on.
@@ -305,6 +313,11 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?;
+    let door = shared.door.lock().unwrap().clone();
+    let is_let_in = door.is_none_or(|(header, value)| {
+        let shown = parts.headers.get(header);
+        shown.is_some_and(|shown| *shown == value)
+    });
     shared.seen.lock().unwrap().push(Asked {
         path: parts.uri.to_string(),
         headers: parts.headers,
@@ -314,7 +327,8 @@ async fn answer(
     gate.wait_for(|open| *open)
         .await
         .map_err(std::io::Error::other)?;
-    let mut response = Response::builder().status(told.status);
+    let status = if is_let_in { told.status } else { 401 };
+    let mut response = Response::builder().status(status);
     for (name, value) in told.headers {
         response = response.header(name, value);
     }

@@ -257,7 +257,10 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intelligence::testing::file_feed;
+    use crate::config::{Config, SecretName};
+    use crate::intelligence::testing::{StandIn, file_feed};
+
+    const NOW: UnixSeconds = UnixSeconds(1_795_000_000);
 
     fn by_url() -> Feed {
         Feed {
@@ -301,5 +304,89 @@ mod tests {
     fn a_file_is_looked_at_every_other_second_whatever_went_wrong() {
         let feed = file_feed("one", "/nowhere");
         assert_eq!(pause_after(&feed, 9, &status(None)), FILE_POLL);
+    }
+
+    /// A source that wants a key, and the file that the key is read from.
+    struct Locked {
+        source: StandIn,
+        file: tempfile::NamedTempFile,
+        fetcher: Fetcher,
+    }
+
+    impl Locked {
+        async fn start() -> Self {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let toml = format!("[secret.key]\nfrom = \"file\"\nname = {:?}\n", file.path());
+            let secrets = Config::parse(&toml, std::iter::empty()).unwrap().secrets;
+            let secrets = std::sync::Arc::new(Secrets::new(secrets));
+            Self {
+                source: StandIn::start(200, "192.0.2.1\n").await,
+                file,
+                fetcher: Fetcher {
+                    http: HttpClient::new(),
+                    secrets,
+                },
+            }
+        }
+
+        fn write(&self, key: &str) {
+            std::fs::write(self.file.path(), key).unwrap();
+        }
+
+        fn take_only(&self, key: &str) {
+            self.source
+                .let_in_only("authorization", &format!("Bearer {key}"));
+        }
+
+        /// Fetches, and tells the keys that the source was shown meanwhile.
+        async fn fetch(&self) -> (Result<Fetched, FetchError>, Vec<String>) {
+            let feed = Feed {
+                source: FeedSource::Url(self.source.url.parse().unwrap()),
+                key: SecretName::parse("key"),
+                ..file_feed("one", "")
+            };
+            let before = self.source.seen().len();
+            let fetched = self.fetcher.fetch(&feed, None, NOW).await;
+            let shown = self.source.seen().split_off(before);
+            let key = |header: &HeaderValue| header.to_str().unwrap().replace("Bearer ", "");
+            let keys = shown.iter().map(|asked| key(&asked.headers[AUTHORIZATION]));
+            (fetched, keys.collect())
+        }
+
+        async fn shows(&self, keys: &[&str]) {
+            let (fetched, shown) = self.fetch().await;
+            assert!(matches!(fetched, Ok(Fetched::New { .. })), "{fetched:?}");
+            assert_eq!(shown, keys);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_may_be_replaced_here_before_its_source_takes_it() {
+        let locked = Locked::start().await;
+        locked.write("old");
+        locked.take_only("old");
+        locked.shows(&["old"]).await;
+        locked.write("new");
+        locked.shows(&["new", "old"]).await;
+        // What was taken comes first, until that is refused.
+        locked.shows(&["old"]).await;
+        locked.take_only("new");
+        locked.shows(&["old", "new"]).await;
+        locked.shows(&["new"]).await;
+    }
+
+    #[tokio::test]
+    async fn a_key_that_nothing_can_stand_in_for_is_refused_after_one_question() {
+        let locked = Locked::start().await;
+        locked.write("wrong");
+        locked.take_only("right");
+        let (fetched, shown) = locked.fetch().await;
+        let Err(FetchError::Status { status, .. }) = fetched else {
+            panic!("{fetched:?}");
+        };
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert_eq!(shown, ["wrong"]);
+        locked.write("right");
+        locked.shows(&["right"]).await;
     }
 }
