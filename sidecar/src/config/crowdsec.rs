@@ -22,8 +22,18 @@ pub struct CrowdSec {
     pub ca: Option<PathBuf>,
     pub refresh: Duration,
     pub fallback: Remediation,
+    /// Absent: the stream is followed.
+    pub live: Option<Live>,
     /// How often the Local API is told how many decisions are in force.
     pub usage_metrics: Option<Duration>,
+}
+
+/// How single addresses are asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
+    /// How long an answer is kept.
+    pub cache: Duration,
+    pub timeout: Duration,
 }
 
 /// What a bouncer is let in by.
@@ -35,6 +45,12 @@ pub enum Access {
         certificate: PathBuf,
         key: PathBuf,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Stream,
+    Live,
 }
 
 /// What is done about a decision of a type that we do not know.
@@ -49,6 +65,12 @@ pub enum Remediation {
 /// As CrowdSec asks of those who enforce for it.
 const REFRESH: Duration = Duration::from_secs(10);
 const LIMITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+const MODES: [(&str, Mode); 2] = [("stream", Mode::Stream), ("live", Mode::Live)];
+const CACHE: Duration = Duration::from_secs(10);
+const CACHE_LIMITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+/// What CrowdSec asks of those who ask for each request.
+const TIMEOUT: Duration = Duration::from_millis(200);
+const TIMEOUT_LIMITS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(5);
 /// As often as CrowdSec's own bouncers do.
 const USAGE: Duration = Duration::from_secs(30 * 60);
 const USAGE_LIMITS: RangeInclusive<Duration> =
@@ -98,10 +120,23 @@ pub(super) fn validate(section: &mut Section<'_>, name: Option<String>) -> Optio
     let access = access(section);
     let ca = section.get("ca", value::path);
     check_url(section, url.as_ref());
+    let live = live(section);
     let refresh = section.get("refresh", value::duration(LIMITS));
     let fallback = section.get("fallback_remediation", value::one_of(&REMEDIATIONS));
     let usage_metrics = section.get("usage_metrics", usage_metrics);
+    if live.is_some() {
+        for key in ["refresh", "usage_metrics"]
+            .into_iter()
+            .filter(|key| section.has(key))
+        {
+            section.fault(
+                key,
+                "belongs to mode = \"stream\", in which decisions are held",
+            );
+        }
+    }
     Some(CrowdSec {
+        live,
         name: name?,
         url: url?,
         access: access?,
@@ -109,6 +144,22 @@ pub(super) fn validate(section: &mut Section<'_>, name: Option<String>) -> Optio
         refresh: refresh.unwrap_or(REFRESH),
         fallback: fallback.unwrap_or(Remediation::Ban),
         usage_metrics: usage_metrics.unwrap_or(Some(USAGE)),
+    })
+}
+
+fn live(section: &mut Section<'_>) -> Option<Live> {
+    let mode = section.get("mode", value::one_of(&MODES));
+    if mode != Some(Mode::Live) {
+        for key in ["cache", "timeout"] {
+            section.refuse(key, "belongs to mode = \"live\"");
+        }
+        return None;
+    }
+    let cache = section.get("cache", value::duration(CACHE_LIMITS));
+    let timeout = section.get("timeout", value::duration(TIMEOUT_LIMITS));
+    Some(Live {
+        cache: cache.unwrap_or(CACHE),
+        timeout: timeout.unwrap_or(TIMEOUT),
     })
 }
 
@@ -229,6 +280,27 @@ mod tests {
             Some(Duration::from_secs(900))
         );
         assert_eq!(with("usage_metrics = \"off\""), None);
+    }
+
+    #[test]
+    fn live_mode_has_keys_of_its_own() {
+        let api = "url = \"http://127.0.0.1:8080\"\nkey = \"secret:key\"\n";
+        assert_eq!(
+            parse(&format!("{api}mode = \"stream\"")).unwrap().live,
+            None
+        );
+        let (cache, timeout) = (CACHE, TIMEOUT);
+        let by_default = parse(&format!("{api}mode = \"live\"")).unwrap().live;
+        assert_eq!(by_default, Some(Live { cache, timeout }));
+        for (lines, key) in [
+            ("cache = \"5s\"", "cache"),
+            ("mode = \"live\"\nrefresh = \"5s\"", "refresh"),
+            ("mode = \"live\"\nusage_metrics = \"off\"", "usage_metrics"),
+        ] {
+            let faults = parse(&format!("{api}{lines}")).unwrap_err();
+            let paths: Vec<_> = faults.iter().map(|fault| fault.path.clone()).collect();
+            assert_eq!(paths, [format!("feed[0].{key}")], "{faults}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Why an address is treated as it is: the rule that decides, and everything that anybody says of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reputation::lookup::Found;
 use reputation::score::{Cap, Indicator, Part, Stance, Weighed, weighed};
@@ -11,13 +12,18 @@ use reputation::{
 use serde::{Deserialize, Serialize};
 
 use super::answers::{ByProvider, Key};
+use super::crowdsec::Heard;
 use super::databases::{Facts, Slot, Word};
 use super::feeds::Hearing;
 use super::lookup::Lookup;
 use super::providers::Gate;
 use super::sources::View;
-use super::weigh::{Life, verdict_of};
+use super::weigh::{Life, verdict_by, verdict_of};
 use crate::config::FeedRole;
+use crate::snapshot::class_of;
+
+/// How long a Local API in live mode is waited for.
+const LIVE_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Explanation {
@@ -157,7 +163,7 @@ impl Context {
 }
 
 impl Lookup {
-    /// Explains `address` from what is known; asks no provider.
+    /// Explains `address` from what is known; asks no provider, only a Local API in live mode.
     pub async fn explain(&self, address: ClientAddress) -> Explanation {
         let now = self.clock.now();
         let view = self.sources.view();
@@ -169,14 +175,21 @@ impl Lookup {
             .as_ref()
             .and_then(|images| images.find(address, now));
         let host = Cidr::host(address);
-        let verdict = match &found {
-            Some(found) => verdict_of(found, address, host, now),
-            None => view.weigh(address, host, &answers, Life::Final { ttl_s: 0 }, now),
+        let heard = match &found {
+            Some(_) => Heard::default(),
+            None => self.streams.hear(&view.setup, address, LIVE_WAIT).await,
+        };
+        let by_live = heard.decision.as_ref();
+        let verdict = match (&found, by_live) {
+            (Some(found), _) => verdict_of(found, address, host, now),
+            (None, Some(decision)) => verdict_by(decision, host, 0),
+            (None, None) => view.weigh(address, host, &answers, Life::Final { ttl_s: 0 }, now),
         };
         let shadow = view.in_shadow(&verdict, address, &answers, now);
-        let rule = match &found {
-            Some(found) => Some(Rule::of(found, address)),
-            None => Rule::of_score(&verdict, Key::of(address).prefix()),
+        let rule = match (&found, by_live) {
+            (Some(found), _) => Some(Rule::of(found, address)),
+            (None, Some(decision)) => Some(Rule::of_decision(decision)),
+            (None, None) => Rule::of_score(&verdict, Key::of(address).prefix()),
         };
         let mut sources = view.feed_words(address, &words, now);
         sources.extend(view.provider_words(address, &answers, &words, now));
@@ -193,7 +206,7 @@ impl Lookup {
             reason: verdict.reason,
             decision_id: verdict.decision,
             rule,
-            decisions: self.decisions_on(address, now),
+            decisions: self.decisions_on(address, heard.decision, now),
             sources,
             combined: score.value,
             cap: score.cap.and_then(vouched),
@@ -211,13 +224,19 @@ impl Lookup {
         rule.filter(|rule| matches!(rule.action, Action::Deny | Action::Throttle))
     }
 
-    fn decisions_on(&self, address: ClientAddress, now: UnixSeconds) -> Vec<Decision> {
+    fn decisions_on(
+        &self,
+        address: ClientAddress,
+        live: Option<Decision>,
+        now: UnixSeconds,
+    ) -> Vec<Decision> {
         let decisions = self.sources.decisions();
         let speaking = decisions
             .values()
             .filter(|decision| decision.in_force(now) && decision.cidr.contains(address));
         let mut speaking: Vec<_> = speaking.map(|decision| decision.as_ref().clone()).collect();
         speaking.extend(self.sources.words().on(address, now));
+        speaking.extend(live);
         speaking.sort_by_key(|decision| {
             let kind = decision.kind == DecisionKind::Ban;
             std::cmp::Reverse((decision.rank(), decision.cidr.len(), kind, decision.created))
@@ -390,6 +409,18 @@ impl Rule {
             prefix: Cidr::new(address, found.prefix_len).unwrap_or(host),
             decision: found.decision,
             expires: found.expires,
+        }
+    }
+
+    fn of_decision(decision: &Decision) -> Self {
+        let class = class_of(decision);
+        Self {
+            rank: class.rank,
+            action: decision.action(),
+            reason: class.reason,
+            prefix: decision.cidr,
+            decision: Some(decision.id),
+            expires: decision.expires,
         }
     }
 

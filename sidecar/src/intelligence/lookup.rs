@@ -2,11 +2,12 @@
 //! providers answered before, then by asking them, for as long as the caller waits.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, Verdict};
 
 use super::answers::{Answers, ByProvider, Key};
+use super::crowdsec::Streams;
 use super::feeds::Hearing;
 use super::flight::{Boarded, Flight, Flights};
 use super::providers::{Acquaintances, Asked, Candidate, Gate};
@@ -14,7 +15,7 @@ use super::recent::RecentlyClean;
 use super::scores::Scores;
 use super::setup::Setup;
 use super::sources::{Sources, View};
-use super::weigh::{LONGEST_TTL, Life, verdict_of};
+use super::weigh::{LONGEST_TTL, Life, verdict_by, verdict_of};
 use crate::clock::Clock;
 use crate::snapshot::Publisher;
 use crate::telemetry::Metrics;
@@ -28,6 +29,7 @@ pub struct Lookup {
     pub recent: Arc<RecentlyClean>,
     pub clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    pub streams: Arc<Streams>,
     answers: Arc<Answers>,
     flights: Flights<Key, ByProvider>,
     acquaintances: Arc<Acquaintances>,
@@ -49,6 +51,7 @@ impl Lookup {
         recent: Arc<RecentlyClean>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        streams: Arc<Streams>,
         answers: Answers,
     ) -> Self {
         Self {
@@ -57,6 +60,7 @@ impl Lookup {
             recent,
             clock,
             metrics,
+            streams,
             answers: Arc::new(answers),
             flights: Flights::default(),
             acquaintances: Arc::new(Acquaintances::default()),
@@ -83,8 +87,20 @@ impl Lookup {
             let verdict = verdict_of(&found, address, scope, now);
             return self.with_shadow(&view, verdict, address, &ByProvider::default(), now);
         }
-        let (answers, life) = self.ask(&view, address, wait, now).await;
-        let scope = view.scope(published.as_deref(), address, prefix, None);
+        let begun = Instant::now();
+        let heard = self.streams.hear(&view.setup, address, wait).await;
+        if let Some(decision) = &heard.decision {
+            let len = Some(decision.cidr.len());
+            let scope = view.scope(published.as_deref(), address, prefix, len);
+            let verdict = verdict_by(decision, scope, heard.for_s.unwrap_or_default());
+            return self.with_shadow(&view, verdict, address, &ByProvider::default(), now);
+        }
+        let left = wait.saturating_sub(begun.elapsed());
+        let (answers, life) = self.ask(&view, address, left, now).await;
+        let life = life.with(&heard);
+        // Of the addresses beside it nothing was heard.
+        let found = heard.for_s.or(heard.waiting.then_some(0)).map(|_| u8::MAX);
+        let scope = view.scope(published.as_deref(), address, prefix, found);
         let verdict = view.weigh(address, scope, &answers, life, self.clock.now());
         if !verdict.provisional {
             self.scores.note(verdict.score, now);
@@ -123,6 +139,10 @@ impl Lookup {
             return Some(verdict_of(&found, address, host, now));
         }
         let view = self.sources.view();
+        let heard = self.streams.heard(&view.setup, address);
+        if let Some(decision) = &heard.decision {
+            return Some(verdict_by(decision, host, heard.for_s.unwrap_or_default()));
+        }
         let answers = self
             .answers
             .remembered(Key::of(address))

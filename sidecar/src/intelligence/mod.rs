@@ -140,6 +140,7 @@ impl Intelligence {
             uncopied: Sparing::once_a_minute(),
             joining: std::sync::Mutex::default(),
         };
+        let streams = Arc::new(streams);
         let intelligence = Arc::new(Self {
             decisions: Arc::new(Decisions::new(
                 Arc::clone(&sources),
@@ -162,13 +163,14 @@ impl Intelligence {
                 clock: Arc::clone(&parts.clock),
                 metrics: Arc::clone(&parts.metrics),
             })),
-            streams: Arc::new(streams),
+            streams: Arc::clone(&streams),
             lookup: Lookup::new(
                 Arc::clone(&sources),
                 publisher.clone(),
                 recent,
                 Arc::clone(&parts.clock),
                 Arc::clone(&parts.metrics),
+                streams,
                 Answers::new(Arc::clone(&parts.store), Arc::clone(&parts.metrics)),
             ),
             publisher,
@@ -264,6 +266,7 @@ impl Intelligence {
         let mut feeds = self.keeper.statuses();
         let (view, now) = (self.sources.view(), self.clock.now());
         feeds.extend(view.setup.streams.iter().map(|stream| stream.status(now)));
+        feeds.extend(view.setup.lives.iter().map(|live| live.status(now)));
         feeds
     }
 

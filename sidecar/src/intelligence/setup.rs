@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use reputation::Policy;
 
-use super::crowdsec::Stream;
+use super::crowdsec::{LiveApi, Stream};
 use super::databases::Databases;
 use super::feeds::Slot;
 use super::providers::Gate;
-use crate::config::{Budget, Config, Feed, Guard};
+use crate::config::{Budget, Config, CrowdSec, Feed, Guard};
 use crate::secrets::Secrets;
 
 pub struct Setup {
@@ -23,14 +23,18 @@ pub struct Setup {
     /// The feeds, in the order of the configuration.
     pub feeds: Vec<Arc<Slot>>,
     pub databases: Databases,
-    /// The Local APIs of CrowdSec.
+    /// The Local APIs of CrowdSec, as configured.
+    pub crowdsec: Vec<CrowdSec>,
+    /// Those that are followed.
     pub streams: Vec<Arc<Stream>>,
+    /// Those that are asked about single addresses.
+    pub lives: Vec<Arc<LiveApi>>,
 }
 
 impl Setup {
     /// Whether more may be known here of an address that no image knows.
     pub fn can_ask(&self) -> bool {
-        !self.gates.is_empty() || self.databases.scoring_count() > 0
+        !self.gates.is_empty() || !self.lives.is_empty() || self.databases.scoring_count() > 0
     }
 
     /// Whether `config` asks for nothing else than what is here.
@@ -42,11 +46,10 @@ impl Setup {
     /// that.
     pub fn speaks_as(&self, config: &Config) -> bool {
         let feeds = self.feeds.iter().map(|slot| slot.feed.as_ref());
-        let streams = self.streams.iter().map(|stream| stream.config.as_ref());
         let databases = self.databases.slots().iter();
         let databases = databases.map(|slot| slot.config.as_ref());
         self.policy == config.policy
-            && streams.eq(&config.crowdsec)
+            && self.crowdsec == config.crowdsec
             && self.guard == config.guard
             && feeds.eq(&config.feeds)
             && databases.eq(&config.databases)
@@ -69,6 +72,12 @@ impl Setup {
         same.find(same_key)
     }
 
+    /// Whether `config` finds its key where `secrets` find it.
+    pub fn agrees_on_key_of(&self, config: &CrowdSec, secrets: &Secrets) -> bool {
+        let key = config.key();
+        key.is_none_or(|key| self.secrets.agree_on(key, secrets))
+    }
+
     /// The feed of that name.
     pub fn feed(&self, name: &str) -> Option<&Arc<Slot>> {
         self.feeds.iter().find(|slot| slot.feed.name == name)
@@ -85,7 +94,9 @@ impl Default for Setup {
             gates: Vec::new(),
             feeds: Vec::new(),
             databases: Databases::default(),
+            crowdsec: Vec::new(),
             streams: Vec::new(),
+            lives: Vec::new(),
         }
     }
 }

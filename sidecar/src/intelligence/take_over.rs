@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Intelligence;
+use super::crowdsec;
 use super::providers::{self, GateNeeds};
 use super::setup::Setup;
 use crate::config::Config;
@@ -44,6 +45,7 @@ impl Intelligence {
         let streams = self.streams.places(&config.crowdsec, &secrets, &before);
         let databases = self.databases.places(&config.databases, &before.databases);
         let databases = databases.await;
+        let lives = crowdsec::lives(&config.crowdsec, &secrets, &before);
         let next = Setup {
             policy: config.policy,
             guard: config.guard.clone(),
@@ -52,7 +54,9 @@ impl Intelligence {
             gates,
             feeds,
             databases: databases.clone(),
+            crowdsec: config.crowdsec.clone(),
             streams,
+            lives,
         };
         self.keeper.change(next).await;
         self.databases.change(&before.databases, &databases);

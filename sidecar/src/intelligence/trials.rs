@@ -19,9 +19,10 @@ pub async fn try_keys(setup: &Setup, http: &HttpClient) -> Vec<Trial> {
         let (http, secrets) = (http.clone(), Arc::clone(&setup.secrets));
         trying.spawn(async move { feeds::try_key(&http, &secrets, &slot.feed).await });
     }
-    for stream in setup.streams.iter().map(Arc::clone) {
+    for api in &setup.crowdsec {
         let (http, secrets) = (http.clone(), Arc::clone(&setup.secrets));
-        trying.spawn(async move { crowdsec::try_key(&http, &secrets, &stream.config).await });
+        let api = api.clone();
+        trying.spawn(async move { crowdsec::try_key(&http, &secrets, &api).await });
     }
     let mut trials = Vec::new();
     while let Some(tried) = trying.join_next().await {

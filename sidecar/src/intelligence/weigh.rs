@@ -6,14 +6,17 @@ use std::sync::Arc;
 use reputation::lookup::Found;
 use reputation::score::{Indicator, Score, combine};
 use reputation::set::Basis;
-use reputation::{Band, Cidr, ClientAddress, DecisionId, Rank, Shadow, UnixSeconds, Verdict};
+use reputation::{
+    Band, Cidr, ClientAddress, Decision, DecisionId, Rank, Shadow, UnixSeconds, Verdict,
+};
 
 use super::answers::{ByProvider, Key};
+use super::crowdsec::Heard;
 use super::feeds::Hearing;
 use super::providers::Gate;
 use super::sources::View;
 use crate::config::FeedRole;
-use crate::snapshot::Published;
+use crate::snapshot::{Published, class_of};
 
 /// The longest that an answer may be kept, in seconds.
 pub const LONGEST_TTL: u32 = 3600;
@@ -23,6 +26,19 @@ pub const LONGEST_TTL: u32 = 3600;
 pub enum Life {
     Final { ttl_s: u32 },
     Provisional,
+}
+
+impl Life {
+    /// The same where Local APIs were asked as well.
+    pub fn with(self, heard: &Heard) -> Self {
+        match (self, heard.for_s) {
+            _ if heard.waiting => Self::Provisional,
+            (Self::Final { ttl_s }, Some(for_s)) => Self::Final {
+                ttl_s: ttl_s.min(for_s),
+            },
+            (life, _) => life,
+        }
+    }
 }
 
 impl View {
@@ -155,6 +171,23 @@ impl View {
             || self.feeds.splits(network)
             || self.setup.databases.splits(network);
         if split { host } else { network }
+    }
+}
+
+/// The verdict by a decision that no image has.
+pub fn verdict_by(decision: &Decision, scope: Cidr, ttl_s: u32) -> Verdict {
+    let class = class_of(decision);
+    Verdict {
+        action: decision.action(),
+        band: class.band,
+        score: class.score,
+        reason: class.reason,
+        decision: Some(decision.id),
+        ttl_s,
+        provisional: false,
+        rank: Some(class.rank),
+        scope,
+        shadow: None,
     }
 }
 

@@ -151,7 +151,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn class_of(decision: &Decision) -> Class {
+/// What a decision does and how it is told.
+pub fn class_of(decision: &Decision) -> Class {
     let (band, score) = match decision.kind {
         DecisionKind::Ban => (Band::Malicious, 100),
         DecisionKind::Throttle => (Band::Suspicious, 50),

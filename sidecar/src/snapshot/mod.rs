@@ -17,5 +17,6 @@ mod spoken;
 #[cfg(test)]
 mod tests;
 
+pub use image::class_of;
 pub use publish::{Changed, Publisher, Workshop};
 pub use published::Published;

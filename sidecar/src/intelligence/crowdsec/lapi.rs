@@ -1,5 +1,5 @@
 //! What a Local API is sent: questions for its stream of decisions, whose answers reach a reader that waits for
-//! each piece, and the usage metrics.
+//! each piece, questions about one address, and the usage metrics.
 //!
 //! What is in the answer is `wire`'s; when to ask is the module's above.
 
@@ -10,11 +10,13 @@ use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{StatusCode, Uri};
+use reputation::ClientAddress;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
 use super::bouncer::{AccessError, Caller, Pass};
+use super::live::LiveApi;
 use super::wire::{self, Receiver, WireError};
 use crate::config::CrowdSec;
 use crate::http::{Get, HttpError};
@@ -30,6 +32,8 @@ const MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// For the whole telling of the usage.
 const TELLING: Duration = Duration::from_secs(10);
 const MOST_OF_A_RECEIPT: usize = 64 * 1024;
+/// The longest answer about one address.
+const MOST_ON_ONE: usize = 1024 * 1024;
 /// Pieces that wait to be read.
 const WAITING: usize = 16;
 
@@ -111,6 +115,26 @@ pub async fn knock(pass: &Pass, config: &CrowdSec) -> Result<(), LapiError> {
         max_bytes: 0,
     };
     check(pass.http.head(get).await?, &pass.caller)
+}
+
+/// Asks which decisions hold `address`.
+pub async fn ask_about<R: Receiver>(
+    pass: &Pass,
+    api: &LiveApi,
+    address: ClientAddress,
+    mut receiver: R,
+) -> Result<R, LapiError> {
+    let question = format!("decisions?ip={address}");
+    let get = Get {
+        uri: below(&api.config.url, &question).ok_or(LapiError::Url)?,
+        headers: pass.headers()?,
+        timeout: api.live.timeout,
+        max_bytes: MOST_ON_ONE,
+    };
+    let answer = pass.http.get(get).await?;
+    check(answer.status, &pass.caller)?;
+    wire::read_list(answer.body.as_ref(), &mut receiver)?;
+    Ok(receiver)
 }
 
 /// Sends the usage metrics.

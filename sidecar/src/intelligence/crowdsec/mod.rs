@@ -7,10 +7,12 @@
 mod batch;
 mod book;
 mod bouncer;
+mod breaker;
 mod copy;
 mod copying;
 mod duration;
 mod lapi;
+mod live;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use copy::Copies;
+pub use live::{Heard, LiveApi, lives};
 pub use stream::Stream;
 pub use trial::try_key;
 
@@ -73,10 +76,7 @@ impl Streams {
             let forerunner = streams.find(|stream| stream.config.name == config.name);
             match forerunner {
                 Some(same)
-                    if *same.config == *config
-                        && config
-                            .key()
-                            .is_none_or(|key| before.secrets.agree_on(key, secrets)) =>
+                    if *same.config == *config && before.agrees_on_key_of(config, secrets) =>
                 {
                     Arc::clone(same)
                 }
@@ -87,7 +87,8 @@ impl Streams {
                 }
             }
         };
-        configured.iter().map(place).collect()
+        let followed = configured.iter().filter(|config| config.live.is_none());
+        followed.map(place).collect()
     }
 
     /// Follows a change of the configuration that is in force already. Returns when what is kept on disk is read.
@@ -95,12 +96,13 @@ impl Streams {
         let setup = Arc::clone(&self.sources.view().setup);
         for gone in before.streams.iter().filter(|it| !stands_in(it, &setup)) {
             gone.ended.cancel();
-            if setup
-                .streams
-                .iter()
-                .all(|it| it.config.name != gone.config.name)
-            {
+            if setup.crowdsec.iter().all(|it| it.name != gone.config.name) {
                 self.metrics.forget_feed(&gone.config.name);
+            }
+        }
+        for gone in before.lives.iter().map(|live| &live.config.name) {
+            if setup.crowdsec.iter().all(|it| it.name != *gone) {
+                self.metrics.forget_feed(gone);
             }
         }
         for stream in &setup.streams {

@@ -13,10 +13,9 @@ use super::bouncer::{Bouncer, Caller};
 use super::copy::Kept;
 use super::lapi::Question;
 use crate::chance::spread;
-use crate::config::{CrowdSec, FeedSource};
+use crate::config::CrowdSec;
 use crate::intelligence::FeedStatus;
 use crate::intelligence::feeds::guard::Dropped;
-use crate::intelligence::feeds::place;
 use crate::intelligence::words::Entries;
 
 /// How often everything is asked for anew, so that whatever got lost on the way is made good.
@@ -201,24 +200,15 @@ impl Stream {
         let state = self.state();
         let left_out = &state.left_out;
         FeedStatus {
-            name: self.config.name.clone(),
-            family: self.config.name.clone(),
-            role: "decisions".to_owned(),
-            format: "crowdsec".to_owned(),
-            source: place(&FeedSource::Url(self.config.url.clone())),
-            refresh_s: self.config.refresh.as_secs(),
             entries: state.entries.len(),
             in_shadow: 0,
             skipped: left_out.unreadable,
-            faults: Vec::new(),
             dropped: left_out.dropped,
             last_success: state.last_success,
             age_s: state.last_success.map(|success| success.until(now)),
             last_error: state.last_error.clone(),
-            trial_until: None,
-            held: false,
-            held_because: None,
             left_out: left_out.by_cause(),
+            ..FeedStatus::of_crowdsec(&self.config, self.config.refresh)
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reads the answer of `/v1/decisions/stream` while it arrives, one decision at a time.
+//! Reads the answers of `/v1/decisions/stream`, while they arrive, and of `/v1/decisions`, one decision at a time.
 //!
 //! Forgives what a single decision has wrong (it becomes unreadable) and null for an empty list; an answer that
 //! ends early, or is something else, is an error. Does not know what decisions mean (`batch`).
@@ -49,6 +49,13 @@ pub struct WireError(#[from] serde_json::Error);
 pub fn read(answer: impl Read, receiver: &mut impl Receiver) -> Result<(), WireError> {
     let mut json = serde_json::Deserializer::from_reader(answer);
     Answer(receiver).deserialize(&mut json)?;
+    Ok(json.end()?)
+}
+
+/// The answer about one address: its decisions, or null.
+pub fn read_list(answer: impl Read, receiver: &mut impl Receiver) -> Result<(), WireError> {
+    let mut json = serde_json::Deserializer::from_reader(answer);
+    Rows(|row| receiver.new_decision(row)).deserialize(&mut json)?;
     Ok(json.end()?)
 }
 

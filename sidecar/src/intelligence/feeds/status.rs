@@ -1,13 +1,14 @@
 //! What an operator is told about a feed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reputation::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
 use super::formats::LineFault;
 use super::guard::Dropped;
-use crate::config::{Feed, FeedSource};
+use crate::config::{CrowdSec, Feed, FeedSource};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FeedStatus {
@@ -60,6 +61,30 @@ impl FeedStatus {
             format: feed.format.name().to_owned(),
             source: place(&feed.source),
             refresh_s: feed.refresh.as_secs(),
+            entries: 0,
+            in_shadow: 0,
+            skipped: 0,
+            faults: Vec::new(),
+            dropped: Dropped::default(),
+            left_out: BTreeMap::new(),
+            last_success: None,
+            age_s: None,
+            last_error: None,
+            trial_until: None,
+            held: false,
+            held_because: None,
+        }
+    }
+
+    /// A Local API of CrowdSec whose answers are as old as `refresh` at most.
+    pub fn of_crowdsec(config: &CrowdSec, refresh: Duration) -> Self {
+        Self {
+            name: config.name.clone(),
+            family: config.name.clone(),
+            role: "decisions".to_owned(),
+            format: "crowdsec".to_owned(),
+            source: place(&FeedSource::Url(config.url.clone())),
+            refresh_s: refresh.as_secs(),
             entries: 0,
             in_shadow: 0,
             skipped: 0,

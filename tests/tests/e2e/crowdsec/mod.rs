@@ -1,5 +1,6 @@
 //! What the real CrowdSec decides, at the real edge: there within one poll interval, and gone as soon.
 
+mod live;
 mod rotation;
 mod size;
 mod tls;
