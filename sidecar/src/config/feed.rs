@@ -49,6 +49,8 @@ pub enum FeedFormat {
     Ipsum { min_count: u32 },
     /// Spamhaus DROP: one JSON object a line.
     SpamhausJson,
+    /// What `cscli allowlists inspect NAME -o json` prints; items may have an end.
+    CrowdSecAllowlistJson,
     /// AbuseIPDB's `/blacklist`.
     AbuseIpdbJson,
     /// As the operators of crawlers publish theirs: `prefixes` with `ipv4Prefix` and `ipv6Prefix`.
@@ -83,6 +85,7 @@ impl FeedFormat {
             Self::Netset => "netset",
             Self::Ipsum { .. } => "ipsum",
             Self::SpamhausJson => "spamhaus-json",
+            Self::CrowdSecAllowlistJson => ALLOWLIST,
             Self::AbuseIpdbJson => "abuseipdb-json",
             Self::PrefixesJson => "prefixes-json",
             Self::JsonAddresses { .. } => "json-addresses",
@@ -120,13 +123,15 @@ enum Format {
     Ipsum,
     SpamhausJson,
     AbuseIpdbJson,
+    CrowdSecAllowlistJson,
     PrefixesJson,
     JsonAddresses,
 }
 
 /// The format of what is no list of addresses.
 const CROWDSEC: &str = "crowdsec";
-const FORMATS: [(&str, Option<Format>); 8] = [
+const ALLOWLIST: &str = "crowdsec-allowlist-json";
+const FORMATS: [(&str, Option<Format>); 9] = [
     ("plain", Some(Format::Plain)),
     ("netset", Some(Format::Netset)),
     ("ipsum", Some(Format::Ipsum)),
@@ -134,6 +139,7 @@ const FORMATS: [(&str, Option<Format>); 8] = [
     ("abuseipdb-json", Some(Format::AbuseIpdbJson)),
     ("prefixes-json", Some(Format::PrefixesJson)),
     ("json-addresses", Some(Format::JsonAddresses)),
+    (ALLOWLIST, Some(Format::CrowdSecAllowlistJson)),
     (CROWDSEC, None),
 ];
 
@@ -162,6 +168,14 @@ fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
     let source = source(section);
     let family = section.get("family", value::name);
     let role = role(section, format.as_ref());
+    if format == Some(FeedFormat::CrowdSecAllowlistJson)
+        && role.is_some_and(|role| role != FeedRole::Allow)
+    {
+        section.fault(
+            "format",
+            "is a list of the trusted: write allow = true in place of its role",
+        );
+    }
     let refresh = section.get("refresh", value::duration(REFRESH));
     let trial = section.get("trial", value::duration(TRIAL));
     let say = say::validate(section);
@@ -215,6 +229,7 @@ fn format(section: &mut Section<'_>) -> Option<FeedFormat> {
         }),
         Format::SpamhausJson => Some(FeedFormat::SpamhausJson),
         Format::AbuseIpdbJson => Some(FeedFormat::AbuseIpdbJson),
+        Format::CrowdSecAllowlistJson => Some(FeedFormat::CrowdSecAllowlistJson),
         Format::PrefixesJson => Some(FeedFormat::PrefixesJson),
         Format::JsonAddresses => Some(FeedFormat::JsonAddresses { at: at? }),
     }

@@ -308,7 +308,7 @@ fn every_fault_of_a_store_in_redis_says_what_to_write() {
 fn every_fault_of_a_feed_says_where_it_is_and_what_to_write() {
     let unknown_format = "`feed[0].format` at line 4: \"csv\" is not known: write \"plain\" or \
                           \"netset\" or \"ipsum\" or \"spamhaus-json\" or \"abuseipdb-json\" or \
-                          \"prefixes-json\" or \"json-addresses\" or \"crowdsec\"";
+                          \"prefixes-json\" or \"json-addresses\" or \"crowdsec-allowlist-json\" or \"crowdsec\"";
     for (was, is, expected) in [
         (
             "\"ipsum\"\npath",

@@ -78,9 +78,9 @@ impl Keeper {
         before
     }
 
-    /// Reads the version in force under the guard as it is now, and what is held too. If that cannot be
-    /// done, what is there stays.
-    async fn read_again(&self, slot: &Arc<Slot>) {
+    /// Reads the version in force under the guard and at the time as they are now, and what is held too. If
+    /// that cannot be done, what is there stays.
+    pub(super) async fn read_again(&self, slot: &Arc<Slot>) {
         let _alone = self.taking.write().await;
         let held = slot.state().held.take().map(|held| held.copy);
         let tried = self.back_out(slot).map(|trial| trial.copy);

@@ -3,7 +3,7 @@
 //! Owns the rules of design section 4, "the guard". Ranges that a feed's wider prefix covers are not
 //! its business: `snapshot::compile` adds protected and special-purpose ranges as trusted entries.
 
-use reputation::{Cidr, ClientAddress, special};
+use reputation::{Cidr, ClientAddress, UnixSeconds, special};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -36,6 +36,7 @@ pub struct Guarded {
     pub dropped: Dropped,
     pub unreadable: usize,
     pub faults: Vec<LineFault>,
+    pub first_end: Option<UnixSeconds>,
 }
 
 /// Why a new version of a feed is not taken at all.
@@ -110,6 +111,7 @@ pub fn screen(
         dropped,
         unreadable: parsed.unreadable,
         faults: parsed.faults,
+        first_end: parsed.first_end,
     })
 }
 
@@ -223,7 +225,13 @@ mod tests {
     }
 
     fn screened(text: &str, guard: &Guard, role: FeedRole) -> Result<Guarded, Refusal> {
-        let parsed = parse(text.as_bytes(), &FeedFormat::Plain, ListScore::Fixed(90)).unwrap();
+        let parsed = parse(
+            text.as_bytes(),
+            &FeedFormat::Plain,
+            ListScore::Fixed(90),
+            UnixSeconds(0),
+        )
+        .unwrap();
         screen(parsed, guard, &of_role(role), Some(1))
     }
 
@@ -261,7 +269,13 @@ mod tests {
             ..of_role(FeedRole::Allow)
         };
         let kept = |guard: &Guard| {
-            let parsed = parse(text, &FeedFormat::Plain, ListScore::Fixed(0)).unwrap();
+            let parsed = parse(
+                text,
+                &FeedFormat::Plain,
+                ListScore::Fixed(0),
+                UnixSeconds(0),
+            )
+            .unwrap();
             let kept = screen(parsed, guard, &published, None).unwrap();
             (
                 kept.listing.len(),
@@ -304,7 +318,15 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_refused_only_if_it_had_entries_before() {
-        let empty = || parse(b"# nothing\n", &FeedFormat::Plain, ListScore::Fixed(90)).unwrap();
+        let empty = || {
+            parse(
+                b"# nothing\n",
+                &FeedFormat::Plain,
+                ListScore::Fixed(90),
+                UnixSeconds(0),
+            )
+            .unwrap()
+        };
         let guard = Guard::default();
         let refused = screen(empty(), &guard, &of_role(FeedRole::Block), Some(7)).unwrap_err();
         assert_eq!(refused, Refusal::Empty);

@@ -154,13 +154,24 @@ impl Keeper {
         }
     }
 
-    /// Looks for a newer version. Says whether something changed, and when to look again.
+    /// Lets go of what ended and looks for a newer version. Says whether something changed, and when to
+    /// look again.
     async fn poll(&self, slot: &Arc<Slot>) -> (bool, Duration) {
         let now = self.needs.clock.now();
         if let Some(progress) = self.go_on_trying(slot, now).await {
             return progress;
         }
-        let seen = slot.state().seen.clone();
+        let has_ended = slot.state().has_ended(now);
+        if has_ended {
+            // From our own copy: the source may be away, and what shrinks by this is not to be held.
+            self.read_again(slot).await;
+        }
+        let (changed, pause) = self.look(slot, now).await;
+        (changed || has_ended, pause)
+    }
+
+    async fn look(&self, slot: &Arc<Slot>, now: UnixSeconds) -> (bool, Duration) {
+        let seen = slot.state().seen_at(now);
         let fetcher = Fetcher {
             http: self.needs.http.clone(),
             secrets: Arc::clone(&self.needs.sources.view().setup.secrets),
@@ -229,10 +240,10 @@ impl Keeper {
     ) -> Judged {
         let (body, slot) = (copy.body.clone(), Arc::clone(slot));
         let (view, clean) = (self.needs.sources.view(), self.needs.recent.all());
-        let fetched = copy.fetched;
+        let (fetched, now) = (copy.fetched, self.needs.clock.now());
         let task = tokio::task::spawn_blocking(move || {
             let (feed, policy) = (Arc::clone(&slot.feed), view.setup.policy);
-            let judged = judge(&body, &feed, &view.setup.guard, before.as_deref());
+            let judged = judge(&body, &feed, &view.setup.guard, before.as_deref(), now);
             let (Judged::Taken(guarded), Some(_), false) = (&judged, before, clean.is_empty())
             else {
                 return judged;
@@ -283,11 +294,7 @@ impl Keeper {
         let feed = slot.state().read(&slot.feed, guarded, fetched);
         let entries = feed.entries();
         self.needs.metrics.feed_entries(&slot.feed.name, entries);
-        tracing::info!(
-            feed = slot.feed.name,
-            entries,
-            "feed in force under the changed guard"
-        );
+        tracing::info!(feed = slot.feed.name, entries, "feed in force, read again");
         self.needs.sources.put_in_force(slot, &feed);
     }
 

@@ -38,6 +38,8 @@ pub struct State {
     unreadable: usize,
     faults: Vec<LineFault>,
     dropped: Dropped,
+    /// When the first entry of the version in force ends.
+    first_end: Option<UnixSeconds>,
     last_success: Option<UnixSeconds>,
 }
 
@@ -114,6 +116,16 @@ impl State {
         self.current = false;
     }
 
+    /// Whether an entry of the version in force ended since that was read.
+    pub fn has_ended(&self, now: UnixSeconds) -> bool {
+        self.first_end.is_some_and(|end| end <= now)
+    }
+
+    /// The version last seen, unless it has to be got again because something in it ended.
+    pub fn seen_at(&self, now: UnixSeconds) -> Option<Stamp> {
+        self.seen.clone().filter(|_| !self.has_ended(now))
+    }
+
     /// The source still has the version last seen. Says whether that is the one in force.
     pub fn confirm(&mut self, now: UnixSeconds) -> bool {
         self.failures = 0;
@@ -170,13 +182,20 @@ impl State {
         self.unreadable = guarded.unreadable;
         self.faults = guarded.faults;
         self.dropped = guarded.dropped;
+        self.first_end = guarded.first_end;
         loaded
     }
 }
 
 /// Reads a version and applies the guard, but for the trial in shadow.
-pub fn judge(body: &[u8], feed: &Feed, guard: &Guard, before: Option<&LoadedFeed>) -> Judged {
-    let parsed = match formats::parse(body, &feed.format, list_score(feed.role)) {
+pub fn judge(
+    body: &[u8],
+    feed: &Feed,
+    guard: &Guard,
+    before: Option<&LoadedFeed>,
+    now: UnixSeconds,
+) -> Judged {
+    let parsed = match formats::parse(body, &feed.format, list_score(feed.role), now) {
         Ok(parsed) => parsed,
         Err(error) => {
             return Judged::Refused {

@@ -1,8 +1,9 @@
 //! Feeds from files and URLs: what is taken, refused, held, kept and fetched again.
 
 use reputation::manifest::MAX_PART_BYTES;
-use reputation::{Action, Band, Rank};
+use reputation::{Action, Band, Rank, UnixSeconds};
 
+use crate::clock::Clock;
 use crate::intelligence::ReleaseError;
 use crate::intelligence::testing::{Harness, StandIn, until};
 
@@ -159,6 +160,36 @@ async fn a_jump_is_held_until_it_is_released() {
         .published(|now| harness.reason(now, "198.18.3.0").is_none())
         .await;
     assert_eq!(harness.intelligence.feeds()[0].entries, 100);
+}
+
+#[tokio::test]
+async fn trust_with_an_end_ends_although_its_list_is_gone_and_many_end_together() {
+    let end = "2026-12-01T00:00:00Z";
+    let item = |low| format!("{{\"value\":\"198.18.0.{low}\",\"expiration\":\"{end}\"}},");
+    let items: String = (0..100).map(item).collect();
+    let list = format!("{{\"items\":[{items}{{\"value\":\"198.18.1.1\"}}]}}");
+    let config = "[guard]\npermit_special = true\n[[feed]]\nname = \"partners\"\nallow = true\n\
+        path = \"{dir}/partners\"\nformat = \"crowdsec-allowlist-json\"\nrefresh = \"1s\"\n";
+    let harness = Harness::start_with(&[("partners", &list)], config).await;
+    harness
+        .published(|now| harness.reason(now, "198.18.0.7").is_some())
+        .await;
+    std::fs::remove_file(harness.directory.path().join("partners")).unwrap();
+    let end = end.parse::<jiff::Timestamp>().unwrap().as_second();
+    let left = harness
+        .clock
+        .now()
+        .until(UnixSeconds(u32::try_from(end).unwrap()));
+    harness.clock.advance(left);
+    let over = harness
+        .published(|now| harness.reason(now, "198.18.0.7").is_none())
+        .await;
+    assert_eq!(
+        harness.reason(&over, "198.18.1.1").as_deref(),
+        Some("partners")
+    );
+    let status = harness.intelligence.feeds().remove(0);
+    assert_eq!((status.entries, status.held), (1, false));
 }
 
 #[tokio::test]

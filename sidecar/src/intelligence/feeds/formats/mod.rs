@@ -2,12 +2,13 @@
 //! read; whether the result is taken is `guard`'s question.
 
 mod abuseipdb;
+mod allowlist;
 mod ipsum;
 mod json;
 mod lines;
 mod spamhaus;
 
-use reputation::Cidr;
+use reputation::{Cidr, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -34,6 +35,8 @@ pub struct Parsed {
     pub faults: Vec<LineFault>,
     /// The list itself says that it is meant to be empty.
     pub declared_empty: bool,
+    /// When the first of its entries ends, if any does.
+    pub first_end: Option<UnixSeconds>,
 }
 
 /// An unreadable line, for people.
@@ -61,8 +64,13 @@ pub enum FormatError {
 /// The score of an entry whose list was to say one, but does not.
 const UNSAID: u8 = 100;
 
-/// Reads `bytes`. Runs for as long as the list is long: not for an async thread.
-pub fn parse(bytes: &[u8], format: &FeedFormat, score: ListScore) -> Result<Parsed, FormatError> {
+/// Reads `bytes` as they are meant at `now`. Runs for as long as the list is long: not for an async thread.
+pub fn parse(
+    bytes: &[u8],
+    format: &FeedFormat,
+    score: ListScore,
+    now: UnixSeconds,
+) -> Result<Parsed, FormatError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let fixed = match score {
         ListScore::Fixed(score) => score,
@@ -73,6 +81,7 @@ pub fn parse(bytes: &[u8], format: &FeedFormat, score: ListScore) -> Result<Pars
         FeedFormat::Ipsum { min_count } => Ok(ipsum::parse(bytes, fixed, *min_count)),
         FeedFormat::SpamhausJson => spamhaus::parse(bytes, fixed),
         FeedFormat::AbuseIpdbJson => abuseipdb::parse(bytes, score),
+        FeedFormat::CrowdSecAllowlistJson => allowlist::parse(bytes, fixed, now),
         FeedFormat::PrefixesJson => json::prefixes(bytes, fixed),
         FeedFormat::JsonAddresses { at } => json::addresses(bytes, at.as_str(), fixed),
     }
@@ -86,6 +95,7 @@ impl Parsed {
             unreadable: 0,
             faults: Vec::new(),
             declared_empty: false,
+            first_end: None,
         }
     }
 
