@@ -77,6 +77,19 @@ impl Decision {
     }
 }
 
+/// Wider decisions are given by those alone who say that they mean it.
+const WIDEST_V4: u8 = 16;
+const WIDEST_V6: u8 = 32;
+
+/// Whether a prefix is so wide that a slip of the hand would hit a good part of the world.
+pub fn is_very_wide(cidr: Cidr) -> bool {
+    let widest = match cidr.network() {
+        ClientAddress::V4(_) => WIDEST_V4,
+        ClientAddress::V6(_) => WIDEST_V6,
+    };
+    cidr.len() < widest
+}
+
 impl DecisionId {
     /// The id of a refusal that rests on a list or a score rather than on a decision: the same for the
     /// same reason and address wherever it is computed, so that `portcullis explain` can show it.

@@ -218,3 +218,23 @@ fn body(
         force: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite::decision;
+
+    #[test]
+    fn what_was_taken_back_is_called_what_it_was() {
+        let of = |kind| Decision {
+            kind,
+            ..decision(1, "203.0.113.7")
+        };
+        let (ban, throttle) = (of(DecisionKind::Ban), of(DecisionKind::Throttle));
+        assert_eq!(kinds(std::slice::from_ref(&throttle)), "1 throttle");
+        assert_eq!(
+            kinds(&[ban.clone(), throttle, ban]),
+            "2 bans and 1 throttle"
+        );
+    }
+}

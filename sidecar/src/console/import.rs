@@ -2,6 +2,7 @@
 //! one fault, and nothing is imported.
 
 use maud::{Markup, html};
+use reputation::decision::is_very_wide;
 use reputation::{Cidr, DecisionKind};
 
 use super::decisions::{DURATIONS, KINDS, options, problem};
@@ -10,7 +11,7 @@ use super::page::{Here, Notice, Page, csrf};
 use super::{Answer, Done, Visit, look};
 use crate::api::admin::body as read;
 use crate::api::problem::Problem;
-use crate::intelligence::{NewDecision, is_very_wide};
+use crate::intelligence::NewDecision;
 use crate::strangers::plain;
 use crate::telemetry::chain;
 use hyper::StatusCode;

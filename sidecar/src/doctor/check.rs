@@ -44,6 +44,7 @@ checks! {
     StoreDurable = "store.durable",
     FeedsFresh = "feeds.fresh",
     FeedsHeld = "feeds.held",
+    FeedsShadow = "feeds.shadow",
     FeedsRefused = "feeds.refused",
     FeedsEmpty = "feeds.empty",
     ProvidersKey = "providers.key",

@@ -147,7 +147,7 @@ impl Examiner {
         [store::reachable(&health), store::durable(&health)]
     }
 
-    fn sources(&self) -> [Finding; 10] {
+    fn sources(&self) -> [Finding; 11] {
         let Examined {
             intelligence,
             metrics,
@@ -163,6 +163,7 @@ impl Examiner {
         [
             feeds::fresh(&lists),
             feeds::held(&lists),
+            feeds::shadow(&lists),
             feeds::refused(&lists),
             feeds::empty(&lists),
             providers::key(&asked),

@@ -10,12 +10,12 @@ const MISSED: u64 = 3;
 /// But no list is old before that: a file that is looked at each second need not be confirmed each second.
 const OLD_AFTER: u64 = 60;
 
-/// Lists that are neither held nor in error, and yet were not confirmed for long.
+/// Lists that are neither held nor tried nor in error, and yet were not confirmed for long.
 pub fn fresh(feeds: &[FeedStatus]) -> Finding {
     let check = Check::FeedsFresh;
     let old = feeds
         .iter()
-        .filter(|feed| !feed.held && feed.last_error.is_none());
+        .filter(|feed| !feed.held && feed.trial_until.is_none() && feed.last_error.is_none());
     let old: Vec<_> = old.filter_map(overdue).collect();
     if !old.is_empty() {
         return Finding::attention(
@@ -59,6 +59,25 @@ pub fn held(feeds: &[FeedStatus]) -> Finding {
             format!("look at the list, then: portcullis feeds release {first}"),
         ),
     }
+}
+
+/// What is listed and refuses nobody yet: nothing is wrong with that, but it is easily forgotten.
+pub fn shadow(feeds: &[FeedStatus]) -> Finding {
+    let check = Check::FeedsShadow;
+    let in_shadow = feeds.iter().filter(|feed| feed.in_shadow > 0);
+    let words: Vec<_> = in_shadow
+        .map(|feed| {
+            let entries = count_entries(feed.in_shadow);
+            match feed.trial_until {
+                Some(_) => format!("{}: {entries} of a new version", feed.name),
+                None => format!("{}: {entries} of {}", feed.name, feed.entries),
+            }
+        })
+        .collect();
+    if words.is_empty() {
+        return Finding::ok(check, "every entry has a say");
+    }
+    Finding::note(check, format!("counted only: {}", words.join(", ")))
 }
 
 pub fn refused(feeds: &[FeedStatus]) -> Finding {
@@ -160,6 +179,27 @@ mod tests {
         let finding = held(&[one]);
         assert_eq!(finding.state, State::Attention);
         assert!(finding.remedy.unwrap().ends_with("feeds release ipsum"));
+    }
+
+    #[test]
+    fn what_is_in_shadow_is_noted_and_a_version_on_trial_is_not_old() {
+        assert_eq!(shadow(&[feed()]).state, State::Ok);
+        let part = FeedStatus {
+            in_shadow: 3,
+            ..feed()
+        };
+        let tried = FeedStatus {
+            name: "drop".to_owned(),
+            in_shadow: 1,
+            trial_until: Some(reputation::UnixSeconds(1)),
+            age_s: Some(4 * 3600),
+            ..feed()
+        };
+        assert_eq!(fresh(std::slice::from_ref(&tried)).state, State::Ok);
+        let finding = shadow(&[part, tried]);
+        assert_eq!(finding.state, State::Note);
+        let seen = "counted only: ipsum: 3 entries of 7, drop: 1 entry of a new version";
+        assert_eq!(finding.seen, seen);
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use reputation::decision::is_very_wide;
 use reputation::manifest::SnapshotVersion;
 use reputation::mode::{Mode, ModeOverride};
 use reputation::{Decision, DecisionKind, UnixSeconds};
 
 use super::{Check, Finding, count};
-use crate::intelligence::{Rule, is_very_wide};
+use crate::intelligence::Rule;
 use crate::snapshot::canary;
 
 /// A snapshot is built anew every 12 hours even if nothing changes; an hour of grace.

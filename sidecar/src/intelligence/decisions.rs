@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reputation::decision::Origin;
-use reputation::{Cidr, ClientAddress, Decision, DecisionId, DecisionKind, Rank, UnixSeconds};
+use reputation::decision::{Origin, is_very_wide};
+use reputation::{Cidr, Decision, DecisionId, DecisionKind, Rank, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -22,9 +22,6 @@ use crate::store::{DecisionChange, Store, StoreError};
 use crate::strangers::is_deceptive;
 use crate::telemetry::{Metrics, Sparing, chain};
 
-/// Wider bans need `force`, and so do wider allows: they switch protection off.
-const WIDEST_V4: u8 = 16;
-const WIDEST_V6: u8 = 32;
 /// The longest reason and author that are kept, in characters.
 const LONGEST_TEXT: usize = 200;
 /// How often lapsed decisions are looked for.
@@ -300,6 +297,7 @@ impl Decisions {
     }
 
     fn check_width(&self, new: &NewDecision) -> Result<(), DecisionError> {
+        // A wide allow switches protection off, as a wide ban locks out.
         if !is_very_wide(new.cidr) {
             return Ok(());
         }
@@ -415,15 +413,6 @@ impl fmt::Display for Hits {
             self.address_bits, self.recently_clean, self.decisions
         )
     }
-}
-
-/// Whether a prefix is so wide that a slip of the hand would hit a good part of the world.
-pub fn is_very_wide(cidr: Cidr) -> bool {
-    let widest = match cidr.network() {
-        ClientAddress::V4(_) => WIDEST_V4,
-        ClientAddress::V6(_) => WIDEST_V6,
-    };
-    cidr.len() < widest
 }
 
 /// An operator has one word on each.

@@ -43,9 +43,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use databases::DatabaseStatus;
-pub use decisions::{
-    DecisionError, Given, Hits, NewDecision, Removal, Removed, Restored, is_very_wide,
-};
+pub use decisions::{DecisionError, Given, Hits, NewDecision, Removal, Removed, Restored};
 pub use epochs::Claim;
 pub use explain::{Context, Coverage, Explanation, Rule, SourceWord, Vouched};
 pub use feeds::{FeedStatus, ReleaseError};

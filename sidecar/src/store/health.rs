@@ -70,6 +70,11 @@ pub enum Concern {
          maxmemory-policy to volatile-lru"
     )]
     Full,
+    #[error(
+        "decisions on {prefixes} stand in it without the mark that so wide a prefix is meant, so no sidecar \
+         wrote them and they are left out: delete them there, or give them by `portcullis ban --force`"
+    )]
+    Unforced { prefixes: String },
 }
 
 impl Concern {
@@ -84,6 +89,7 @@ impl Concern {
             Self::ReadOnly => "read_only",
             Self::Unexamined => "unexamined",
             Self::Full => "full",
+            Self::Unforced { .. } => "unforced",
         }
     }
 }

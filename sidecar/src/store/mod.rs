@@ -8,7 +8,7 @@ pub mod embedded;
 mod health;
 pub mod redis;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -65,7 +65,7 @@ impl Verdicts {
             refused: count(&[("action", "deny"), ("mode", "enforce")]),
             would_refuse: count(&[("action", "deny"), ("mode", "monitor")]),
             allowed: count(&[("source", "local")]),
-            all: count(&[]),
+            all: count(&[]).saturating_sub(count(&[("mode", "shadow")])),
         }
     }
 

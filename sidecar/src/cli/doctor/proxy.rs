@@ -121,8 +121,8 @@ fn verdicts(facts: &ProxyFacts<'_>) -> Finding {
         );
         after.saturating_sub(before)
     };
-    let decided = |stats: &Stats| stats.count(VERDICTS, &[]) + stats.count(FAILURES, &[]);
-    let (requests, verdicts) = (facts.after.at_the_edge(REQUESTS, &[]), decided(facts.after));
+    let requests = facts.after.at_the_edge(REQUESTS, &[]);
+    let verdicts = decided(facts.after) + facts.after.count(FAILURES, &[]);
     let seen = format!("{requests} requests and {verdicts} verdicts since Envoy's start");
     if facts.off {
         return Finding::skipped(check, "mode off counts no verdicts: see operator.modes");
@@ -256,7 +256,7 @@ fn failures(facts: &ProxyFacts<'_>) -> Finding {
             "the sidecar does not answer this proxy: see sidecar.reachable, and whether the cluster portcullis is healthy",
         );
     }
-    let decided = facts.after.count(VERDICTS, &[]);
+    let decided = decided(facts.after);
     if all >= ENOUGH && all * 100 > decided {
         let remedy =
             "more than one in a hundred since Envoy's start: see the sidecar's log of that time";
@@ -330,6 +330,12 @@ fn latency(stats: &Stats) -> Finding {
         return Finding::attention(check, seen, remedy);
     }
     Finding::ok(check, seen)
+}
+
+/// Without what would have been decided beside it.
+fn decided(stats: &Stats) -> u64 {
+    let shadow = stats.count(VERDICTS, &[("mode", "shadow")]);
+    stats.count(VERDICTS, &[]).saturating_sub(shadow)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What stands in Redis, written short and read with suspicion: others may write there too. Whatever
 //! no sidecar can have written is nothing.
 
+use reputation::decision::is_very_wide;
 use reputation::mode::ModeOverride;
 use reputation::score::Stance;
-use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
+use reputation::{Cidr, Decision, DecisionId, DecisionKind, UnixSeconds};
+use serde::{Deserialize, Serialize};
 
 use crate::store::StoredVerdict;
 use crate::strangers::is_deceptive;
@@ -118,9 +120,39 @@ pub fn read_id(name: &[u8]) -> Option<DecisionId> {
     (id.to_string() == text && id.0 != 0).then_some(id)
 }
 
-pub fn read_decision(id: DecisionId, json: &[u8]) -> Option<Decision> {
-    let decision: Decision = serde_json::from_slice(json).ok()?;
-    (decision.id == id && is_decision(&decision)).then_some(decision)
+/// A decision as it stands in Redis. No sidecar gives a very wide one unless it is told that this is meant, and
+/// it says so there: whoever writes by hand or by mistake does not.
+#[derive(Serialize, Deserialize)]
+struct Standing<D> {
+    #[serde(flatten)]
+    decision: D,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    forced: bool,
+}
+
+/// Why what stands for a decision is none.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoDecision {
+    Foreign,
+    /// It does not say that its width is meant.
+    Unforced(Cidr),
+}
+
+pub fn write_decision(decision: &Decision) -> serde_json::Result<Vec<u8>> {
+    let forced = is_very_wide(decision.cidr);
+    serde_json::to_vec(&Standing { decision, forced })
+}
+
+pub fn read_decision(id: DecisionId, json: &[u8]) -> Result<Decision, NoDecision> {
+    let read = serde_json::from_slice(json).map_err(|_| NoDecision::Foreign)?;
+    let Standing::<Decision> { decision, forced } = read;
+    if decision.id != id || !is_decision(&decision) {
+        return Err(NoDecision::Foreign);
+    }
+    if is_very_wide(decision.cidr) && !forced {
+        return Err(NoDecision::Unforced(decision.cidr));
+    }
+    Ok(decision)
 }
 
 /// Whether it is one that a sidecar gives.
@@ -156,6 +188,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::suite::decision;
 
     const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
@@ -237,7 +270,7 @@ mod tests {
             assert!(good.contains(change));
             read_decision(DecisionId(0xaa), good.replace(change, to).as_bytes())
         };
-        assert!(json("anna", "anna").is_some());
+        assert!(json("anna", "anna").is_ok());
         for (change, to) in [
             ("00aa", "00ab"),
             ("203.0.113.7/32", "0.0.0.0/0"),
@@ -251,7 +284,11 @@ mod tests {
             ("\"created\":10,", ""),
             ("{", "["),
         ] {
-            assert_eq!(json(change, to), None, "{change} as {to}");
+            assert_eq!(
+                json(change, to),
+                Err(NoDecision::Foreign),
+                "{change} as {to}"
+            );
         }
         assert_eq!(read_id(b"00000000000000aa"), Some(DecisionId(0xaa)));
         for bad in [
@@ -263,6 +300,21 @@ mod tests {
         ] {
             assert_eq!(read_id(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_very_wide_decision_must_say_that_it_is_meant() {
+        let half = Decision {
+            kind: DecisionKind::Ban,
+            ..decision(7, "0.0.0.0/1")
+        };
+        let written = write_decision(&half).unwrap();
+        assert_eq!(read_decision(half.id, &written), Ok(half.clone()));
+        let by_hand = serde_json::to_vec(&half).unwrap();
+        let refused = Err(NoDecision::Unforced(half.cidr));
+        assert_eq!(read_decision(half.id, &by_hand), refused);
+        let narrow = write_decision(&decision(8, "203.0.0.0/16")).unwrap();
+        assert!(!String::from_utf8(narrow).unwrap().contains("forced"));
     }
 
     #[test]

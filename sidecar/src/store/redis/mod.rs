@@ -36,7 +36,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use trial::try_password;
 
 use super::{
-    Booking, DecisionChange, KEPT_PAST_EXPIRY, Store, StoreError, StoreHealth, StoreKind,
+    Booking, Concern, DecisionChange, KEPT_PAST_EXPIRY, Store, StoreError, StoreHealth, StoreKind,
     StoredVerdict, VerdictKey, failed,
 };
 use crate::clock::{Clock, Day};
@@ -239,11 +239,14 @@ impl Store for RedisStore {
         let mut unread: Vec<_> = noted.unread.values().map(String::as_str).collect();
         unread.sort_unstable();
         let unread = (!unread.is_empty()).then(|| unread.join("; "));
+        let wide: Vec<_> = noted.unforced.iter().map(String::as_str).collect();
+        let prefixes = wide.join(", ");
+        let unforced = (!wide.is_empty()).then_some(Concern::Unforced { prefixes });
         StoreHealth {
             kind: StoreKind::Redis,
             place: self.shared.link.place().to_owned(),
             fault: self.shared.link.fault().or(unread),
-            concerns: noted.concerns.clone(),
+            concerns: noted.concerns.iter().cloned().chain(unforced).collect(),
         }
     }
 }

@@ -8,7 +8,7 @@ use redis::Value;
 use reputation::mode::ModeOverride;
 use reputation::{Decision, DecisionId};
 
-use super::codec::{self, LONGEST_MODES};
+use super::codec::{self, LONGEST_MODES, NoDecision};
 use super::connect::Connection;
 use super::fault::Fault;
 use super::shared::{Shared, Words};
@@ -71,6 +71,7 @@ impl Shared {
     /// are not known yet are asked for, and whatever changes meanwhile, the result was true once. It
     /// begins again if one is deleted before it is read: a ban that is replaced must not be lifted by it.
     async fn read_decisions(&self) -> Result<Vec<Decision>, Fault> {
+        self.noted().unforced.clear();
         let known = self.copy.decisions().into_iter();
         let mut known: HashMap<_, _> = known.map(|known| (known.id, known)).collect();
         for _ in 0..TRIES {
@@ -113,18 +114,21 @@ impl Shared {
         let mut vanished = false;
         for (name, value) in values {
             let decision = match value {
-                Value::BulkString(json) => {
-                    codec::read_id(&name).and_then(|id| codec::read_decision(id, &json))
-                }
+                Value::BulkString(json) => codec::read_id(&name)
+                    .ok_or(NoDecision::Foreign)
+                    .and_then(|id| codec::read_decision(id, &json)),
                 Value::Int(0) => {
                     vanished = true;
                     continue;
                 }
-                _ => None,
+                _ => Err(NoDecision::Foreign),
             };
             match decision {
-                Some(decision) => drop(known.insert(decision.id, decision)),
-                None => self.tell_foreign("a decision"),
+                Ok(decision) => drop(known.insert(decision.id, decision)),
+                Err(NoDecision::Foreign) => self.tell_foreign("a decision"),
+                Err(NoDecision::Unforced(cidr)) => {
+                    self.noted().unforced.insert(cidr.to_string());
+                }
             }
         }
         Ok(vanished)

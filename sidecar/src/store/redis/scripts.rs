@@ -4,9 +4,9 @@
 use redis::Cmd;
 use reputation::manifest::SnapshotVersion;
 use reputation::mode::ModeOverride;
-use reputation::{Decision, DecisionId, UnixSeconds};
+use reputation::{DecisionId, UnixSeconds};
 
-use super::codec::LONGEST_DECISION;
+use super::codec::{self, LONGEST_DECISION};
 use super::keys::Keys;
 use crate::clock::Day;
 use crate::store::DecisionChange;
@@ -262,7 +262,7 @@ impl Scripts {
         let mut command = script(&[ANNOUNCE, CHANGE], &keys);
         self.sign(&mut command).arg(change.put.len());
         for decision in &change.put {
-            let json = serde_json::to_vec::<Decision>(decision)?;
+            let json = codec::write_decision(decision)?;
             command.arg(decision.id.to_string()).arg(json);
         }
         for id in &change.delete {

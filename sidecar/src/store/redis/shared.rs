@@ -1,7 +1,7 @@
 //! What the store's methods, the keeper and the readers work on together, and each step that one of them
 //! takes in Redis.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub struct Noted {
     pub changes: Option<Vec<u8>>,
     /// Why decisions or modes cannot be read although Redis answers.
     pub unread: HashMap<Words, String>,
+    /// Very wide decisions that do not say that they are meant.
+    pub unforced: BTreeSet<String>,
     /// The highest counts of calls, so that a Redis that lost them does not refill a quota.
     pub booked: HashMap<String, (Day, u32)>,
 }
@@ -103,7 +105,7 @@ impl Shared {
         let (mut decisions, mut modes) = (Vec::new(), Vec::new());
         if exists == 0 {
             for decision in self.copy.decisions() {
-                let json = serde_json::to_vec(&decision);
+                let json = codec::write_decision(&decision);
                 decisions.push((decision.id, json.map_err(unwritable)?));
             }
             let known = self.copy.modes();

@@ -57,6 +57,26 @@ fn a_healthy_proxy_falls_short_in_nothing() {
 }
 
 #[test]
+fn what_would_have_been_decided_in_shadow_is_no_decision_of_its_own() {
+    let shadow =
+        "portcullis_verdicts_total{action=\"deny\",source=\"cache\",mode=\"shadow\"} 500\n";
+    let beside = format!("{HEALTHY}{shadow}");
+    assert_eq!(
+        (
+            decided(&Stats::parse(HEALTHY)),
+            decided(&Stats::parse(&beside))
+        ),
+        (1000, 1000)
+    );
+    let alone = but("} 990\nportcullis_verdicts", "} 0\nportcullis_verdicts");
+    let alone = alone.replace("mode=\"enforce\"} 10", "mode=\"enforce\"} 0") + shadow;
+    assert_eq!(
+        short_after(&alone),
+        [(Check::EnvoyVerdicts, State::Failing)]
+    );
+}
+
+#[test]
 fn each_fault_turns_its_own_check() {
     let (attention, failing) = (State::Attention, State::Failing);
     let cases = [

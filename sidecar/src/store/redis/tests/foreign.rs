@@ -59,6 +59,41 @@ async fn an_epoch_that_is_none_is_replaced_by_one_that_supersedes_what_was_publi
 }
 
 #[tokio::test]
+async fn a_very_wide_decision_counts_only_if_it_is_marked_as_meant() {
+    let rig = rig().await;
+    let store = rig.store().await;
+    let meant = decision(1, "10.0.0.0/8");
+    store.put_decision(&meant).await.unwrap();
+    let by_hand = decision(2, "0.0.0.0/1");
+    let (id, json) = (
+        by_hand.id.to_string(),
+        serde_json::to_string(&by_hand).unwrap(),
+    );
+    rig.put(&["HSET", "pc:decisions", &id, &json]).await;
+    let other = tempfile::tempdir().unwrap();
+    let sibling = rig.server.open(other.path()).await;
+    for store in [&store, &sibling] {
+        assert_eq!(
+            store.decisions().await.unwrap(),
+            std::slice::from_ref(&meant)
+        );
+        let prefixes = "0.0.0.0/1".to_owned();
+        let concerns = store.health().await.concerns;
+        assert!(
+            concerns.contains(&Concern::Unforced { prefixes }),
+            "{concerns:?}"
+        );
+    }
+    rig.put(&["HDEL", "pc:decisions", &id]).await;
+    assert_eq!(store.decisions().await.unwrap(), [meant]);
+    let concerns = store.health().await.concerns;
+    assert!(
+        !concerns.iter().any(|it| it.name() == "unforced"),
+        "{concerns:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_version_that_was_set_back_is_gone_beyond() {
     let rig = rig().await;
     let store = rig.store().await;
