@@ -60,24 +60,24 @@ impl Provider for GreyNoise {
 
     async fn check(&self, address: ClientAddress, keys: &Keys, now: UnixSeconds) -> Reply {
         let read = |answer: &Answer| Reply {
-            outcome: read(self.api, answer),
+            outcome: read(self.api, address, answer),
             limits: Limits::read(&answer.headers, &LimitHeaders::default(), None, now),
         };
         exchange(&self.http, self.question(address, keys), read).await
     }
 }
 
-fn read(api: GreyNoiseApi, answer: &Answer) -> Outcome {
+fn read(api: GreyNoiseApi, address: ClientAddress, answer: &Answer) -> Outcome {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    let said = |body: &Value| match api {
+        GreyNoiseApi::Community => community(body),
+        GreyNoiseApi::V3 => v3(body),
+    };
     let word = || {
         let Some(body) = &body else {
             return Outcome::Malformed("the answer is not JSON".to_owned());
         };
-        let word = match api {
-            GreyNoiseApi::Community => community(body),
-            GreyNoiseApi::V3 => v3(body),
-        };
-        word.map_or_else(
+        said(body).map_or_else(
             || Outcome::Malformed("the answer has no classification".to_owned()),
             Outcome::Said,
         )
@@ -86,9 +86,14 @@ fn read(api: GreyNoiseApi, answer: &Answer) -> Outcome {
     match answer.status {
         // A plan that hides fields answers 206.
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => word(),
-        // That an address was never seen is an answer, if it is theirs and not a lost path's.
-        StatusCode::NOT_FOUND if body.as_ref().is_some_and(Value::is_object) => {
-            Outcome::Said(nothing_seen())
+        // That an address was never seen is an answer, if it says so of this one: gateways and lost
+        // paths answer 404 with an object too.
+        StatusCode::NOT_FOUND => {
+            let theirs = body.as_ref().filter(|body| is_about(address, body));
+            match theirs.and_then(said) {
+                Some(word) if word == nothing_seen() => Outcome::Said(word),
+                _ => unexpected(answer.status, detail()),
+            }
         }
         StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
             Outcome::KeyRefused(detail())
@@ -102,6 +107,11 @@ fn read(api: GreyNoiseApi, answer: &Answer) -> Outcome {
         }
         status => unexpected(status, detail()),
     }
+}
+
+fn is_about(address: ClientAddress, body: &Value) -> bool {
+    let named = body.get("ip").and_then(Value::as_str);
+    named.is_some_and(|named| named.parse() == Ok(address))
 }
 
 fn community(body: &Value) -> Option<Word> {
@@ -191,7 +201,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::copy_from_slice(body.as_bytes()),
         };
-        read(api, &answer)
+        read(api, "198.51.100.9".parse().unwrap(), &answer)
     }
 
     fn community(status: u16, body: &str) -> Outcome {
@@ -293,7 +303,27 @@ mod tests {
         let body =
             r#"{"ip":"198.51.100.9","noise":false,"riot":false,"message":"IP not observed"}"#;
         assert_eq!(score_and_names(community(404, body)), (0, Vec::new()));
-        assert!(matches!(community(404, "<html>"), Outcome::Malformed(_)));
+        let other = body.replace("198.51.100.9", "198.51.100.8");
+        let seen = body.replace("\"noise\":false", "\"noise\":true");
+        for lost in [
+            "<html>",
+            "{}",
+            r#"{"message":"no Route matched with those values"}"#,
+            r#"{"ip":"198.51.100.9","message":"not found"}"#,
+            &other,
+            &seen,
+        ] {
+            for api in [GreyNoiseApi::Community, GreyNoiseApi::V3] {
+                let outcome = answer(api, 404, lost);
+                assert!(matches!(outcome, Outcome::Malformed(_)), "{lost}");
+            }
+        }
+        let unseen = SUSPICIOUS.replace("\"found\":true", "\"found\":false");
+        let unseen = unseen.replace("203.0.113.45", "198.51.100.9");
+        assert_eq!(
+            score_and_names(answer(GreyNoiseApi::V3, 404, &unseen)),
+            (0, Vec::new())
+        );
     }
 
     #[test]

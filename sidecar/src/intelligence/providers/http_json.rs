@@ -86,8 +86,8 @@ impl HttpJson {
                 || Outcome::Malformed("the answer is not JSON".to_owned()),
                 |body| self.read_word(body),
             ),
-            // A lost path has the same status, but not as JSON.
-            Some(Meaning::Unknown) if body.is_some_and(Value::is_object) => nothing_known(),
+            // A lost path and a gateway have the same status, but not the source's own words.
+            Some(Meaning::Unknown) if self.is_worded(body) => nothing_known(),
             Some(Meaning::BadQuestion) => Outcome::BadQuestion(detail()),
             Some(Meaning::Key) => Outcome::KeyRefused(detail()),
             Some(Meaning::Quota) => Outcome::QuotaUsed(detail()),
@@ -119,6 +119,12 @@ impl HttpJson {
 
     fn message<'v>(&self, body: Option<&'v Value>) -> Option<&'v str> {
         body?.pointer(self.message.as_ref()?.as_str())?.as_str()
+    }
+
+    /// Whether it is an object, with a text at `message` if the configuration says where that stands.
+    fn is_worded(&self, body: Option<&Value>) -> bool {
+        let worded = self.message.is_none() || self.message(body).is_some();
+        worded && body.is_some_and(Value::is_object)
     }
 
     fn detail(&self, status: StatusCode, body: Option<&Value>) -> String {

@@ -167,6 +167,16 @@ fn what_is_not_found_is_clean_only_where_the_recipe_says_so_and_json_says_it() {
             (404, "\"none\"", "malformed"),
         ],
     );
+    let worded = shape_with("statuses = { 404 = \"unknown\" }\nmessage = \"/detail\"\n");
+    outcomes(
+        &worded,
+        &[
+            (404, r#"{"detail":"none"}"#, "ok"),
+            (404, r#"{"message":"no Route matched"}"#, "malformed"),
+            (404, r#"{"detail":{}}"#, "malformed"),
+            (404, "{}", "malformed"),
+        ],
+    );
 }
 
 #[test]
