@@ -19,6 +19,13 @@ pub fn spread_seconds(seconds: u32) -> u32 {
     u32::try_from(spread).unwrap_or(u32::MAX)
 }
 
+/// `seconds`, and up to a tenth more of them, `most` at most: for ends before which nothing is to be had.
+pub fn lengthened_seconds(seconds: u32, most: u32) -> u32 {
+    let width = Duration::from_secs((seconds / SHARE).min(most).into());
+    let more = u32::try_from(width.mul_f64(fraction()).as_secs()).unwrap_or(0);
+    seconds.saturating_add(more)
+}
+
 /// Whether somebody who comes `left` before an end should act as if it were there already, so that many who
 /// see the same end do not all act at it. Each acts a `width` early on average (XFetch, Vattani et al. 2015).
 pub fn is_early(left: Duration, width: Duration) -> bool {
@@ -55,6 +62,15 @@ mod tests {
         // exp(-left/width)
         assert_eq!([0, 600, 1200, 3600].map(share), [99, 36, 13, 0]);
         assert!(is_early_by(0.0, Duration::MAX, width));
+    }
+
+    #[test]
+    fn what_is_lengthened_is_never_shorter_and_differs() {
+        let all: Vec<_> = (0..1000).map(|_| lengthened_seconds(40_000, 60)).collect();
+        assert!(all.iter().all(|seconds| (40_000..40_060).contains(seconds)));
+        assert!(all.iter().any(|seconds| *seconds != all[0]));
+        assert!((0..1000).all(|_| (50..55).contains(&lengthened_seconds(50, 60))));
+        assert_eq!(lengthened_seconds(5, 60), 5);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::limits::{LONGEST_ABSENCE, Limits, whole_seconds};
-use crate::chance::spread_seconds;
+use crate::chance::{lengthened_seconds, spread_seconds};
 use crate::clock::Day;
 
 /// So many failures in a row close the gate.
@@ -20,6 +20,12 @@ const LONGEST_PAUSE: u32 = 300;
 const PROBE_LOST: u32 = 120;
 /// The longest that a failing provider's `Retry-After` is obeyed, in seconds.
 const LONGEST_OBEYED: u32 = 3600;
+/// The first pause in seconds after "too many", whatever shorter one is said; it doubles with each one after
+/// it up to the longest. A call that is refused is a call of the day all the same.
+const FIRST_REFUSAL: u32 = 5;
+const LONGEST_REFUSAL: u32 = 3600;
+/// By how many seconds at most the end of such a pause differs from one of us to another.
+const APART: u32 = 60;
 /// How long a refused key stays refused if it does not change, in seconds.
 const KEY_PAUSE: u32 = 3600;
 
@@ -52,6 +58,8 @@ impl Closed {
 #[derive(Debug, Default)]
 pub struct Availability {
     failures: u32,
+    /// How often it was "too many" since the last answer, each time after a pause.
+    refusals: u32,
     closed: Option<(Closed, UnixSeconds)>,
     /// Since when one call is out to see whether the provider is back.
     probing: Option<UnixSeconds>,
@@ -107,15 +115,30 @@ impl Availability {
             Outcome::Said(_) | Outcome::BadQuestion(_) => {
                 *self = Self::default();
                 if limits.remaining == Some(0) {
-                    self.close(Closed::Quota, limits.over(now, today));
+                    self.close_quota(limits.over(now, today), now);
                 }
             }
             Outcome::KeyRefused(_) => self.close(Closed::Key, now.plus(spread_seconds(KEY_PAUSE))),
-            Outcome::QuotaUsed(_) => self.close(Closed::Quota, limits.over(now, today)),
+            Outcome::QuotaUsed(_) => self.refuse(limits.over(now, today), now),
             Outcome::TimedOut(_) | Outcome::Unavailable(_) | Outcome::Malformed(_) => {
                 self.fail(limits.retry_after, now);
             }
         }
+    }
+
+    /// Calls that were out together are refused together: only the first of them counts.
+    fn refuse(&mut self, until: UnixSeconds, now: UnixSeconds) {
+        let again = !matches!(self.closed_at(now), Some((Closed::Quota, _)));
+        self.refusals = self.refusals.saturating_add(u32::from(again));
+        let before = self.refusals.saturating_sub(1).min(16);
+        let least = FIRST_REFUSAL.saturating_mul(2_u32.saturating_pow(before));
+        self.close_quota(until.max(now.plus(least.min(LONGEST_REFUSAL))), now);
+    }
+
+    /// Not all who share a key come back at the same second.
+    fn close_quota(&mut self, until: UnixSeconds, now: UnixSeconds) {
+        let pause = lengthened_seconds(now.until(until), APART);
+        self.close(Closed::Quota, now.plus(pause));
     }
 
     /// One that says how long to stay away needs not fail again to be believed.
@@ -258,11 +281,37 @@ mod tests {
                 Outcome::QuotaUsed(String::new()),
                 limits,
             );
-            assert_eq!(
-                availability.state(),
-                Some((Closed::Quota, now.plus(expected)))
-            );
+            let Some((Closed::Quota, until)) = availability.state() else {
+                panic!("it is open");
+            };
+            let most = expected + (expected / 10).min(APART);
+            assert!((expected..=most).contains(&now.until(until)), "{expected}");
         }
+    }
+
+    #[test]
+    fn the_least_pause_doubles_with_each_refusal_until_there_is_an_answer() {
+        let (clock, mut availability) = (noon(), Availability::default());
+        let at_once = Limits {
+            retry_after: Some(Duration::ZERO),
+            ..Limits::default()
+        };
+        let refuse = |availability: &mut Availability| {
+            let refused = Outcome::QuotaUsed(String::new());
+            learn(availability, &clock, refused, at_once);
+            let (_, until) = availability.closed_at(clock.now()).unwrap();
+            clock.now().until(until)
+        };
+        for middle in [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600] {
+            let pause = refuse(&mut availability);
+            assert!((middle..=middle * 11 / 10).contains(&pause), "{pause}");
+            // Another that was out with it.
+            let pause = refuse(&mut availability);
+            assert!((middle..=middle * 11 / 10).contains(&pause), "{pause}");
+            clock.advance(pause);
+        }
+        learn(&mut availability, &clock, word(), Limits::default());
+        assert_eq!(refuse(&mut availability), 5);
     }
 
     #[test]

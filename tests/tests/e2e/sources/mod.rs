@@ -135,8 +135,8 @@ impl Shown {
         let shown = status.get("closed").and_then(Value::as_str);
         let until = status.get("closed_until").and_then(Value::as_u64);
         let left = until.unwrap_or_default().saturating_sub(self.at);
-        // It was asked some time ago.
-        let fits = |pause: u64| left <= pause && left + 2 * LIMIT.as_secs() >= pause;
+        // It was asked some time ago, and who is told "too many" comes back up to a minute later.
+        let fits = |pause: u64| left <= pause + 60 && left + 2 * LIMIT.as_secs() >= pause;
         vec![
             (!told, format!("{status}: its error")),
             (shown != closed, format!("{status}: why it is not asked")),
