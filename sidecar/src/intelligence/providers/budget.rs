@@ -6,8 +6,9 @@ use crate::clock::Day;
 #[derive(Debug)]
 pub struct Budget {
     configured: u32,
-    /// What the provider said with its last answer.
-    said: Option<u32>,
+    /// What the provider said with its last answer, and on which day: it holds for that day, so that
+    /// neither a fault nor a plan that grew is held against it for ever.
+    said: Option<(Day, u32)>,
     used: Option<(Day, u32)>,
     /// Calls that are being booked.
     pending: u32,
@@ -23,14 +24,14 @@ impl Budget {
         }
     }
 
-    pub fn limit(&self) -> u32 {
-        self.said
-            .map_or(self.configured, |said| said.min(self.configured))
+    pub fn limit(&self, today: Day) -> u32 {
+        let said = self.said.filter(|(day, _)| *day == today);
+        said.map_or(self.configured, |(_, said)| said.min(self.configured))
     }
 
     /// A day that nothing is known of is a new one.
     pub fn remaining(&self, today: Day) -> u32 {
-        self.limit().saturating_sub(self.used(today))
+        self.limit(today).saturating_sub(self.used(today))
     }
 
     /// What is booked, without what is being booked.
@@ -54,8 +55,8 @@ impl Budget {
     }
 
     /// The provider's own limit.
-    pub fn note_limit(&mut self, limit: u32) {
-        self.said = Some(limit);
+    pub fn note_limit(&mut self, today: Day, limit: u32) {
+        self.said = Some((today, limit));
     }
 
     /// The book's count. Answers overtake each other, so it never falls within a day.
@@ -85,20 +86,20 @@ mod tests {
     }
 
     #[test]
-    fn the_smaller_limit_counts_and_a_day_never_refills_before_its_end() {
+    fn the_smaller_limit_counts_for_its_day_which_never_refills_before_its_end() {
         let mut budget = Budget::new(100);
         let (today, tomorrow) = (Day(1), Day(2));
-        assert_eq!((budget.limit(), budget.remaining(today)), (100, 100));
+        assert_eq!((budget.limit(today), budget.remaining(today)), (100, 100));
         budget.note_used(today, 7);
-        budget.note_limit(3000);
-        assert_eq!((budget.limit(), budget.remaining(today)), (100, 93));
-        budget.note_limit(50);
+        budget.note_limit(today, 3000);
+        assert_eq!((budget.limit(today), budget.remaining(today)), (100, 93));
+        budget.note_limit(today, 50);
         budget.note_used(today, 5);
-        assert_eq!((budget.limit(), budget.remaining(today)), (50, 43));
+        assert_eq!((budget.limit(today), budget.remaining(today)), (50, 43));
         budget.note_used(today, 51);
         assert_eq!(
             (budget.remaining(today), budget.remaining(tomorrow)),
-            (0, 50)
+            (0, 100)
         );
     }
 }

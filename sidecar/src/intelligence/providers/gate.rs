@@ -201,7 +201,7 @@ impl Gate {
     async fn ask_with_others(&self, address: ClientAddress, refused: &Keys) -> Option<Reply> {
         let others = rotation::others(refused, &self.needs.secrets).await?;
         let today = self.needs.clock.today();
-        let quota = self.state().ledger.budget.limit();
+        let quota = self.state().ledger.budget.limit(today);
         let booked = self.book_below(quota, today).await;
         booked
             .ok()
@@ -227,7 +227,7 @@ impl Gate {
             available: closed.is_none(),
             closed: closed.map(|(why, _)| why),
             closed_until: closed.map(|(_, until)| until),
-            daily_quota: state.ledger.budget.limit(),
+            daily_quota: state.ledger.budget.limit(today),
             remaining,
             released: outlook.released,
             reserved: outlook.reserved,
@@ -266,7 +266,7 @@ impl Gate {
             Ok(keys) => {
                 state.note_keys(&keys);
                 state.availability.admit(now).map_err(Skipped::Closed)?;
-                state.ledger.begin(candidate, now);
+                state.ledger.begin(candidate);
                 Ok(keys)
             }
             Err(error) => {
@@ -288,8 +288,9 @@ impl Gate {
         let ceiling = self.outlook(&self.state()).ceiling(candidate);
         let booked = self.book_below(ceiling, today).await;
         let mut state = self.state();
-        state.ledger.budget.settle();
-        let quota = state.ledger.budget.limit();
+        let made = matches!(booked, Ok(Booking::Made(_)));
+        state.ledger.settle(candidate, made, today);
+        let quota = state.ledger.budget.limit(today);
         match booked {
             Ok(Booking::Made(used)) => {
                 if used == quota {
@@ -331,7 +332,8 @@ impl Gate {
         let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
         self.count(outcome, took);
         self.state().learn(self.name(), outcome, limits, now, today);
-        let used = match limits.left_today() {
+        let left = limits.left_today();
+        let used = match left.filter(|_| outcome.is_the_sources_own()) {
             Some(remaining) => self.raise_book(today, remaining).await,
             None => None,
         };
@@ -346,7 +348,8 @@ impl Gate {
     /// The provider counts as well, and others may use the same key: what it has left counts if that
     /// is fewer. Others' calls do not come off a quota of ours that is smaller than the provider's.
     async fn raise_book(&self, today: Day, remaining: u32) -> Option<u32> {
-        let said = self.state().ledger.budget.limit().saturating_sub(remaining);
+        let limit = self.state().ledger.budget.limit(today);
+        let said = limit.saturating_sub(remaining);
         let raised = self.needs.store.raise_quota(self.name(), today, said).await;
         if let Err(error) = &raised {
             let error = chain(error);
@@ -362,7 +365,7 @@ impl Gate {
             state.ledger.budget.note_used(today, used);
         }
         let (limit, remaining) = (
-            state.ledger.budget.limit(),
+            state.ledger.budget.limit(today),
             state.ledger.budget.remaining(today),
         );
         self.needs

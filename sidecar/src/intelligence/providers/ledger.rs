@@ -75,8 +75,9 @@ impl Ledger {
     }
 
     pub fn outlook(&self, shares: &config::Budget, now: UnixSeconds) -> Outlook {
-        let release = Release::at(now, self.budget.limit(), shares);
-        let taken = self.budget.taken(Day::of(now));
+        let today = Day::of(now);
+        let release = Release::at(now, self.budget.limit(today), shares);
+        let taken = self.budget.taken(today);
         let released = release.by_now.saturating_sub(taken);
         let reserved = release.with_reserve.saturating_sub(taken);
         Outlook {
@@ -99,7 +100,7 @@ impl Ledger {
         let (outlook, today) = (self.outlook(shares, now), Day::of(now));
         let suspicious = candidate.suspicious;
         let reserved = if suspicious { outlook.reserved } else { 0 };
-        if self.budget.taken(today) >= self.budget.limit() {
+        if self.budget.taken(today) >= self.budget.limit(today) {
             Some(Skipped::Closed(Closed::Quota))
         } else if outlook.released == 0 && reserved == 0 {
             Some(Skipped::Pace)
@@ -112,10 +113,16 @@ impl Ledger {
         }
     }
 
-    /// A call about `candidate` is being booked; [`Budget::settle`] follows, whatever comes of it.
-    pub fn begin(&mut self, candidate: &Candidate, now: UnixSeconds) {
+    /// A call about `candidate` is being booked; [`Self::settle`] follows, whatever comes of it.
+    pub fn begin(&mut self, candidate: &Candidate) {
         self.budget.begin();
-        self.networks.add(candidate.network(), Day::of(now));
+        self.networks.begin(candidate.network());
+    }
+
+    /// One that was not booked costs the network nothing.
+    pub fn settle(&mut self, candidate: &Candidate, booked: bool, today: Day) {
+        self.budget.settle();
+        self.networks.settle(candidate.network(), booked, today);
     }
 }
 
@@ -145,10 +152,10 @@ mod tests {
         if ledger.spares(who, shares, now).is_some() {
             return false;
         }
-        ledger.begin(who, now);
+        ledger.begin(who);
         let used = ledger.budget.used(Day::of(now)) + 1;
         ledger.budget.note_used(Day::of(now), used);
-        ledger.budget.settle();
+        ledger.settle(who, true, Day::of(now));
         true
     }
 
@@ -183,6 +190,28 @@ mod tests {
         ledger.budget.note_used(Day::of(MIDNIGHT), 1000);
         let none_left = Some(Skipped::Closed(Closed::Quota));
         assert_eq!(why(&ledger, candidate(999 << 8, 9, true)), none_left);
+    }
+
+    #[test]
+    fn a_network_pays_for_calls_that_are_being_booked_and_not_for_those_that_never_were() {
+        let (shares, mut ledger) = (config::Budget::default(), Ledger::new(1000));
+        let who = candidate(0xc612_0001, 9, true);
+        let today = Day::of(MIDNIGHT);
+        for _ in 0..100 {
+            ledger.begin(&who);
+        }
+        let spared = |ledger: &Ledger| ledger.spares(&who, &shares, MIDNIGHT);
+        assert_eq!(spared(&ledger), Some(Skipped::Network));
+        for _ in 0..100 {
+            ledger.settle(&who, false, today);
+        }
+        assert_eq!(spared(&ledger), None);
+        for _ in 0..100 {
+            assert_eq!(spared(&ledger), None);
+            ledger.begin(&who);
+            ledger.settle(&who, true, today);
+        }
+        assert_eq!(spared(&ledger), Some(Skipped::Network));
     }
 
     proptest! {

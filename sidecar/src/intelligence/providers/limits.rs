@@ -54,6 +54,11 @@ impl Limits {
         let said = |name: &Option<HeaderName>| number(headers, name.as_ref()?);
         let small = |name| said(name).and_then(|number| u32::try_from(number).ok());
         let limit = small(&names.limit);
+        // Nobody answers within a limit of no calls: then neither number says anything.
+        let (limit, remaining) = match limit {
+            Some(0) => (None, None),
+            limit => (limit, small(&names.remaining)),
+        };
         let reset = said(&names.reset).map(|reset| match reset {
             FIRST_MOMENT.. => UnixSeconds::from_secs(reset),
             seconds => UnixSeconds::from_secs(u64::from(now.0).saturating_add(seconds)),
@@ -66,7 +71,7 @@ impl Limits {
         let stated = configured.or_else(|| policy(headers, limit));
         Self {
             limit,
-            remaining: small(&names.remaining),
+            remaining,
             window: Window::of(stated, away),
             reset,
             retry_after,

@@ -163,6 +163,17 @@ impl Outcome {
         self
     }
 
+    /// Whether the source itself answered, as it documents: only then is it believed what stands beside
+    /// that of its limits. Anybody on the way may send a page.
+    fn is_the_sources_own(&self) -> bool {
+        match self {
+            Self::Said(_) | Self::BadQuestion(_) | Self::QuotaUsed(_) => true,
+            Self::KeyRefused(_) | Self::TimedOut(_) | Self::Unavailable(_) | Self::Malformed(_) => {
+                false
+            }
+        }
+    }
+
     /// The metric's label.
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,6 +1,8 @@
 //! How many of a day's calls went to each network, so that no single one takes them all. Counted in a
 //! sketch: whoever has a million networks costs no more memory than whoever has one.
 
+use std::collections::HashMap;
+
 use reputation::{Cidr, ClientAddress};
 
 use super::sketch::Sketch;
@@ -24,6 +26,8 @@ pub fn network_of(address: ClientAddress) -> Cidr {
 pub struct Networks {
     day: Day,
     calls: Sketch<u32>,
+    /// Calls that are being booked: as few as are out at once. The sketch takes nothing back.
+    pending: HashMap<Cidr, u32>,
 }
 
 impl Networks {
@@ -31,18 +35,39 @@ impl Networks {
         Self {
             day: Day(0),
             calls: Sketch::new(WIDTH),
+            pending: HashMap::new(),
         }
     }
 
     pub fn used(&self, network: Cidr, today: Day) -> u32 {
-        if self.day == today {
+        let pending = self.pending.get(&network).copied().unwrap_or(0);
+        let booked = if self.day == today {
             self.calls.count(&network)
         } else {
             0
+        };
+        booked.saturating_add(pending)
+    }
+
+    /// A call is being booked; [`Self::settle`] follows, whatever comes of it.
+    pub fn begin(&mut self, network: Cidr) {
+        let pending = self.pending.entry(network).or_default();
+        *pending = pending.saturating_add(1);
+    }
+
+    pub fn settle(&mut self, network: Cidr, booked: bool, today: Day) {
+        if let Some(pending) = self.pending.get_mut(&network) {
+            *pending = pending.saturating_sub(1);
+            if *pending == 0 {
+                self.pending.remove(&network);
+            }
+        }
+        if booked {
+            self.add(network, today);
         }
     }
 
-    pub fn add(&mut self, network: Cidr, today: Day) {
+    fn add(&mut self, network: Cidr, today: Day) {
         if self.day != today {
             self.calls.clear();
             self.day = today;

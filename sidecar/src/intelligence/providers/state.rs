@@ -50,8 +50,8 @@ impl State {
     ) {
         let was_closed = self.availability.state().is_some();
         self.availability.learn(outcome, limits, now, today);
-        if let Some(limit) = limits.of_day() {
-            self.ledger.budget.note_limit(limit);
+        if let Some(limit) = limits.of_day().filter(|_| outcome.is_the_sources_own()) {
+            self.ledger.budget.note_limit(today, limit);
         }
         let (why, alarm) = match outcome {
             Outcome::Said(_) => {

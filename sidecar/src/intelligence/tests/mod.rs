@@ -4,6 +4,7 @@ mod budget;
 mod crowdsec;
 mod decisions;
 mod feeds;
+mod limits;
 mod live;
 mod lookups;
 mod reload;

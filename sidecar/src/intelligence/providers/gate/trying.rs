@@ -89,7 +89,7 @@ impl Gate {
         if closed.is_some_and(|(why, _)| why == Closed::Quota) {
             return Err(used_up());
         }
-        let quota = self.state().ledger.budget.limit();
+        let quota = self.state().ledger.budget.limit(today);
         match self.book_below(quota, today).await {
             Ok(Booking::Made(_)) => Ok(()),
             Ok(Booking::Full(_)) => Err(used_up()),
