@@ -85,10 +85,15 @@ impl ByProvider {
         self.0.iter()
     }
 
-    /// Whether any of them that counts is a bad word.
-    pub fn speak_against(&self, now: UnixSeconds) -> bool {
-        let mut counting = self.all().filter(|(_, answer)| answer.counts(now));
-        counting.any(|(_, answer)| answer.said.as_ref().is_some_and(|said| said.score > 0))
+    /// Whether the answer of one of `gates` counts and is a bad word.
+    pub fn speak_against<'g>(
+        &self,
+        gates: impl Iterator<Item = &'g Arc<Gate>>,
+        now: UnixSeconds,
+    ) -> bool {
+        let answers = gates.filter_map(|gate| self.of(gate.name()));
+        let mut counting = answers.filter(|answer| answer.counts(now));
+        counting.any(|answer| answer.said.as_ref().is_some_and(|said| said.score > 0))
     }
 }
 

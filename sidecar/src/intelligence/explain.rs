@@ -350,10 +350,7 @@ impl View {
                 part: None,
                 left: None,
                 points: None,
-                in_shadow: !gate
-                    .config()
-                    .say
-                    .covers(gate.name(), Key::of(address).address()),
+                in_shadow: !gate.has_say_on(Key::of(address).address()),
                 prefix: Key::of(address).prefix(),
                 age_s: said.fetched.until(now),
                 categories: indicator.categories,

@@ -121,7 +121,8 @@ impl Lookup {
         now: UnixSeconds,
     ) -> Verdict {
         let shadow = view.in_shadow(&verdict, address, answers, now);
-        if let Some(shadow) = &shadow {
+        // A provisional answer is followed by a final one, which counts.
+        if let Some(shadow) = shadow.as_ref().filter(|_| !verdict.provisional) {
             self.metrics.shadow_answer(&shadow.reason, shadow.action);
         }
         Verdict { shadow, ..verdict }
@@ -230,7 +231,10 @@ impl Lookup {
             return None;
         }
         let listed = !view.feeds.indicators(address, Hearing::InForce).is_empty();
-        let suspicious = answers.speak_against(now) || listed;
+        let heard = setup.gates.iter();
+        let heard = heard.filter(|gate| gate.has_say_on(key.address()));
+        let suspicious =
+            listed || answers.speak_against(heard, now) || setup.databases.speak_against(address);
         let window_s = setup.budget.window_s();
         let candidate = self
             .acquaintances
@@ -294,8 +298,12 @@ impl Question {
         asked
     }
 
+    /// Whether somebody who has a say on it said something bad.
     fn is_bad(&self, asked: &[Asked]) -> bool {
-        let mut words = asked.iter().filter_map(|asked| match asked {
+        let client = self.key.address();
+        let heard = self.gates.iter().zip(asked);
+        let heard = heard.filter(|(gate, _)| gate.has_say_on(client));
+        let mut words = heard.filter_map(|(_, asked)| match asked {
             Asked::Said(word) => Some(word),
             Asked::Silent { .. } | Asked::NotAsked => None,
         });

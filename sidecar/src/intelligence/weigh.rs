@@ -51,9 +51,7 @@ impl View {
         now: UnixSeconds,
     ) -> (Vec<Indicator>, Score) {
         let client = Key::of(address).address();
-        let heard = |gate: &&Arc<Gate>| {
-            hearing == Hearing::All || gate.config().say.covers(gate.name(), client)
-        };
+        let heard = |gate: &&Arc<Gate>| hearing == Hearing::All || gate.has_say_on(client);
         let gates: Vec<_> = self.setup.gates.iter().filter(heard).collect();
         let mut indicators = self.feeds.indicators(address, hearing);
         for gate in &gates {

@@ -8,7 +8,7 @@ use reputation::{Band, Cidr, ClientAddress, UnixSeconds};
 use super::record::Facts;
 use super::volume::{Refusal, Volume};
 use crate::config::{Asn, Config, Country, Database, Flag};
-use crate::intelligence::testing::{Harness, until};
+use crate::intelligence::testing::{Harness, PATIENCE, StandIn, until};
 use crate::intelligence::{DatabaseStatus, Explanation};
 use crate::telemetry::chain;
 
@@ -230,6 +230,32 @@ async fn started(database: &Mmdb, lines: &str) -> Harness {
     put(&harness, &database.bytes());
     harness.take_over(&toml(lines)).await;
     harness
+}
+
+#[tokio::test]
+async fn whom_a_database_speaks_against_may_use_the_reserve_of_calls() {
+    let stand_in = StandIn::start(200, r#"{"score":0}"#).await;
+    let asking = format!(
+        "[budget]\nreserve_percent = 90\n[[provider]]\nkind = \"http-json\"\nname = \"asked\"\n\
+         url = \"{}of/{{ip}}\"\nscore = \"/score\"\ndaily_quota = 100\n",
+        stand_in.url
+    );
+    let known = "45.1.2.4";
+    for (say, more) in [("shadow = true", 0), ("", 1)] {
+        let lines = format!("flags = {{ hosting = 30 }}\n{say}\n{asking}");
+        let harness = started(&anonymous(), &lines).await;
+        until(|| status(&harness).in_force.is_some()).await;
+        for high in 0..20 {
+            let stranger = address(&format!("45.77.{high}.1"));
+            for _ in 0..4 {
+                let asked = harness.intelligence.verdict(stranger, 64, PATIENCE);
+                asked.await;
+            }
+        }
+        let before = stand_in.seen().len();
+        harness.verdict(known).await;
+        assert_eq!(stand_in.seen().len(), before + more, "{say}");
+    }
 }
 
 /// As geoipupdate does it: written beside, then put in place.

@@ -117,6 +117,11 @@ impl Gate {
         &self.config.name
     }
 
+    /// Whether it has a say on `client`: what it says in shadow is told and moves nothing.
+    pub fn has_say_on(&self, client: ClientAddress) -> bool {
+        self.config.say.covers(&self.config.name, client)
+    }
+
     pub fn may_ask_about(&self, address: ClientAddress) -> bool {
         self.needs.permit_special || special::is_public(address)
     }

@@ -235,6 +235,29 @@ async fn two_bad_answers_make_their_network_suspicious() {
 }
 
 #[tokio::test]
+async fn the_words_of_a_provider_in_shadow_make_nobody_suspicious() {
+    let stand_in = StandIn::start(200, &answer(93)).await;
+    let files = [("key", "sesame"), ("soft", "")];
+    let in_shadow = config(&stand_in, "").replace("weight = 1.0", "shadow = true");
+    let harness = Harness::start_with(&files, &in_shadow).await;
+    harness.until_midnight().await;
+    harness.verdict("198.18.0.1").await;
+    harness.verdict("198.18.0.2").await;
+    stand_in.tell(200, &[], &answer(0));
+    let skipped = || harness.skipped("seldom_seen") + harness.skipped("pace");
+    // A neighbour of both, and a day later one whose bad answer is stale.
+    for (address, pause) in [("198.18.0.3", 0), ("198.18.0.1", 27 * 3600)] {
+        harness.clock.advance(pause);
+        for index in 0..5_000 {
+            harness.stranger(rotating(index)).await;
+        }
+        let before = skipped();
+        harness.verdict(address).await;
+        assert_eq!(skipped(), before + 1, "{address}");
+    }
+}
+
+#[tokio::test]
 async fn another_budget_counts_at_once_and_what_was_learnt_stays() {
     let stand_in = StandIn::start(200, &answer(0)).await;
     let harness = start(&stand_in, "sightings = 1", "").await;

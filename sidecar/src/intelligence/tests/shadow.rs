@@ -146,6 +146,32 @@ async fn a_provider_in_shadow_is_asked_and_has_no_say() {
     assert_eq!(stand_in.seen().len(), 1);
 }
 
+#[tokio::test]
+async fn what_a_shadow_would_do_is_counted_when_the_answer_is_final() {
+    let stand_in = StandIn::start(200, r#"{"score":0}"#).await;
+    stand_in.hold();
+    let provider = format!(
+        "[[provider]]\nkind = \"http-json\"\nname = \"asked\"\nurl = \"{}of/{{ip}}\"\n\
+         score = \"/score\"\n",
+        stand_in.url
+    );
+    let harness = start(&format!("block = true\nshadow = true\n{provider}")).await;
+    let counted = || {
+        let text = harness.metrics.encode().unwrap();
+        let line = "portcullis_shadow_answers_total{source=\"new\",action=\"deny\"} ";
+        let value = text.lines().find_map(|found| found.strip_prefix(line));
+        value.map_or(0, |value| value.parse::<u32>().unwrap())
+    };
+    let soon = std::time::Duration::from_millis(5);
+    let first = harness.verdict_within("198.18.0.1", soon).await;
+    assert!(first.provisional && would_deny(&first));
+    assert_eq!(counted(), 0);
+    stand_in.let_go();
+    let last = harness.verdict("198.18.0.1").await;
+    assert!(!last.provisional && would_deny(&last));
+    assert_eq!(counted(), 1);
+}
+
 fn on_trial(harness: &Harness) -> bool {
     harness.intelligence.feeds()[0].trial_until.is_some()
 }
