@@ -259,8 +259,9 @@ fn database_rows(databases: &[DatabaseStatus]) -> String {
         let in_force = database.in_force.as_ref();
         let state = match (&database.last_error, in_force) {
             (Some(error), _) => format!("error: {error}"),
+            (None, None) => "being read".to_owned(),
             (None, Some(in_force)) if in_force.age_s > limit(database) => "out of date".to_owned(),
-            (None, _) => "ok".to_owned(),
+            (None, Some(_)) => "ok".to_owned(),
         };
         let use_of = in_force.map(|it| if it.scores { "scores" } else { "explains" });
         [

@@ -34,7 +34,12 @@ pub fn refused(databases: &[DatabaseStatus]) -> Finding {
     });
     let told: Vec<_> = told.collect();
     if told.is_empty() {
-        return Finding::ok(check, "the file of each database is in force");
+        let read = databases.iter().filter(|database| database.is_being_read());
+        let read: Vec<_> = read.map(|database| database.name.as_str()).collect();
+        return match read.is_empty() {
+            true => Finding::ok(check, "the file of each database is in force"),
+            false => Finding::skipped(check, format!("still being read: {}", read.join(", "))),
+        };
     }
     let remedy = "the one before stays in force, if there was one: mend the file, or its entry in \
                   the configuration";
@@ -102,6 +107,11 @@ mod tests {
             last_error: Some("it is cut short".to_owned()),
             ..database(1)
         };
+        let unread = DatabaseStatus {
+            in_force: None,
+            ..database(1)
+        };
+        assert_eq!(refused(&[unread]).state, State::Skipped);
         let finding = refused(&[faulty]);
         assert_eq!(finding.state, State::Attention);
         assert_eq!(finding.seen, "asn: it is cut short");

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use hyper::body::Bytes;
+use reputation::UnixSeconds;
 use tokio_util::sync::CancellationToken;
 
 use super::volume::{MAX_BYTES, Refusal, Volume};
 use super::{Databases, Slot};
 use crate::clock::Clock;
 use crate::config::Database;
-use crate::intelligence::feeds::{Fetched, file};
+use crate::intelligence::feeds::{Fetched, Stamp, file};
 use crate::snapshot::{Changed, Publisher};
 use crate::telemetry::{Metrics, chain};
 
@@ -31,8 +33,9 @@ impl Keeper {
         Self { needs }
     }
 
-    /// The databases of a configuration that follows `before`. What is on the disk is in force when
-    /// this returns.
+    /// The databases of a configuration that follows `before`. One that follows another in force has
+    /// been read when this returns, so that nothing goes unsaid; nobody waits for any other, which is
+    /// read as soon as it is watched.
     pub async fn places(self: &Arc<Self>, configs: &[Database], before: &Databases) -> Databases {
         let mut slots = Vec::with_capacity(configs.len());
         for config in configs {
@@ -42,11 +45,14 @@ impl Keeper {
                 continue;
             }
             let slot = Slot::new(config.clone(), self.needs.shutdown.child_token());
-            if let Some(forerunner) = others.find(|slot| slot.config.name == config.name) {
+            let forerunner = others.find(|slot| slot.config.name == config.name);
+            if let Some(forerunner) = forerunner {
                 slot.inherit(forerunner);
             }
             let slot = Arc::new(slot);
-            self.look(&slot).await;
+            if forerunner.is_some_and(|forerunner| forerunner.volume().is_some()) {
+                self.look(&slot).await;
+            }
             slots.push(slot);
         }
         Databases { slots }
@@ -72,13 +78,13 @@ impl Keeper {
 
     async fn watch(&self, slot: &Arc<Slot>) {
         loop {
-            tokio::time::sleep(slot.config.refresh).await;
             let had_a_say = slot.has_a_say();
             self.look(slot).await;
             // Whether anybody can be asked stands in the manifest.
             if slot.has_a_say() != had_a_say {
                 self.needs.publisher.changed(Changed::Feeds);
             }
+            tokio::time::sleep(slot.config.refresh).await;
         }
     }
 
@@ -86,13 +92,13 @@ impl Keeper {
         let (here, now) = (Arc::clone(slot), self.needs.clock.now());
         let looking = tokio::task::spawn_blocking(move || look(&here, now));
         let looked = looking.await.unwrap_or_else(|source| {
-            Err(Refusal::Unchecked {
+            Looked::refused(Refusal::Unchecked {
                 path: slot.config.path.clone(),
                 source,
             })
         });
         let name = &slot.config.name;
-        match looked {
+        match looked.found {
             Ok(None) => {}
             Ok(Some(volume)) => {
                 let (built, nodes) = (volume.built, volume.nodes());
@@ -109,6 +115,10 @@ impl Keeper {
             }
             Err(refusal) => self.refuse(slot, &refusal),
         }
+        // Not before what was found counts: whoever inherits a half-read file would never read it.
+        if let Some(stamp) = looked.stamp {
+            slot.state().seen = Some(stamp);
+        }
     }
 
     /// A file that stays away is told of once.
@@ -123,20 +133,45 @@ impl Keeper {
     }
 }
 
-/// The volume to take, if there is a new one. Blocks.
-fn look(slot: &Slot, now: reputation::UnixSeconds) -> Result<Option<Volume>, Refusal> {
+/// What a look at a file came to.
+struct Looked {
+    /// The volume to take, if there is a new one.
+    found: Result<Option<Volume>, Refusal>,
+    /// The file that was looked into, if another than before.
+    stamp: Option<Stamp>,
+}
+
+impl Looked {
+    fn refused(refusal: Refusal) -> Self {
+        Self {
+            found: Err(refusal),
+            stamp: None,
+        }
+    }
+}
+
+/// Blocks.
+fn look(slot: &Slot, now: UnixSeconds) -> Looked {
     let seen = slot.state().seen.clone();
-    let path = &slot.config.path;
-    let (bytes, stamp) = match file::read(path, seen.as_ref(), MAX_BYTES)? {
-        Fetched::Unchanged => return Ok(None),
-        Fetched::New { body, stamp } => (body, stamp),
-    };
-    slot.state().seen = Some(stamp);
+    match file::read(&slot.config.path, seen.as_ref(), MAX_BYTES) {
+        Ok(Fetched::Unchanged) => Looked {
+            found: Ok(None),
+            stamp: None,
+        },
+        Ok(Fetched::New { body, stamp }) => Looked {
+            found: check(slot, body, now).map(Some),
+            stamp: Some(stamp),
+        },
+        Err(unread) => Looked::refused(unread.into()),
+    }
+}
+
+fn check(slot: &Slot, bytes: Bytes, now: UnixSeconds) -> Result<Volume, Refusal> {
     let volume = Volume::open(&slot.config, bytes, now)?;
     if let Some(before) = slot.volume() {
-        volume.may_follow(&before, path)?;
+        volume.may_follow(&before, &slot.config.path)?;
     }
-    Ok(Some(volume))
+    Ok(volume)
 }
 
 /// Whether it is the very same, not one that is configured alike.

@@ -69,6 +69,13 @@ pub struct VolumeStatus {
     pub scores: bool,
 }
 
+impl DatabaseStatus {
+    /// Whether its file has not been read to the end for the first time.
+    pub fn is_being_read(&self) -> bool {
+        self.in_force.is_none() && self.last_error.is_none()
+    }
+}
+
 impl Slot {
     pub fn new(config: Database, ended: CancellationToken) -> Self {
         Self {
@@ -83,8 +90,10 @@ impl Slot {
     pub fn inherit(&self, forerunner: &Self) {
         let (ours, theirs) = (&self.config, &forerunner.config);
         if (&ours.path, ours.kind) == (&theirs.path, theirs.kind) {
+            // In this order: what is in force counts as seen a moment later, never before.
+            let state = forerunner.state().clone();
             self.volume.store(forerunner.volume());
-            *self.state() = forerunner.state().clone();
+            *self.state() = state;
         }
     }
 

@@ -5,6 +5,7 @@ use kit::mmdb::{Mmdb, RecordSize, Tree, Value};
 use proptest::prelude::*;
 use reputation::{Band, Cidr, ClientAddress, UnixSeconds};
 
+use super::Databases;
 use super::record::Facts;
 use super::volume::{Refusal, Volume};
 use crate::config::{Asn, Config, Country, Database, Flag};
@@ -224,11 +225,19 @@ proptest! {
     }
 }
 
+/// The same, with its file in the harness's directory.
+fn config_at(harness: &Harness, lines: &str) -> Database {
+    let mut config = config(lines);
+    config.path = harness.directory.path().join("db.mmdb");
+    config
+}
+
 /// A harness with this database at its place.
 async fn started(database: &Mmdb, lines: &str) -> Harness {
     let harness = Harness::start("").await;
     put(&harness, &database.bytes());
     harness.take_over(&toml(lines)).await;
+    until(|| status(&harness).in_force.is_some()).await;
     harness
 }
 
@@ -296,7 +305,8 @@ async fn without_scores_a_database_only_explains_and_nobody_asks_for_it() {
 #[tokio::test]
 async fn a_scoring_database_is_asked_about_strangers_and_never_refuses_as_shipped() {
     let harness = started(&anonymous(), "").await;
-    assert!(lookups(&harness), "the proxies are to ask");
+    // The proxies are to ask.
+    harness.published(|now| now.manifest.lookups).await;
     let verdict = harness.verdict("45.1.2.3").await;
     assert_eq!(
         (verdict.band, verdict.score),
@@ -390,12 +400,8 @@ async fn a_link_that_is_swapped_counts_and_a_file_that_comes_late_is_found() {
     let here = harness.directory.path().to_owned();
     let link = here.join("db.mmdb");
     harness.take_over(&toml("asn = { AS64500 = 90 }")).await;
-    assert!(
-        status(&harness)
-            .last_error
-            .unwrap()
-            .contains("cannot be read")
-    );
+    let told = || status(&harness).last_error.unwrap_or_default();
+    until(|| told().contains("cannot be read")).await;
     assert!(!lookups(&harness));
     std::fs::write(here.join("one.mmdb"), asn().bytes()).unwrap();
     std::os::unix::fs::symlink(here.join("one.mmdb"), &link).unwrap();
@@ -413,6 +419,32 @@ async fn a_link_that_is_swapped_counts_and_a_file_that_comes_late_is_found() {
         databases.words(address("45.1.2.3"))[0].1.facts.asn
     };
     until(|| system() == Some(Asn(64501))).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_database_that_is_new_and_a_change_of_one_leaves_no_gap() {
+    let harness = Harness::start("").await;
+    put(&harness, &asn().bytes());
+    let keeper = &harness.intelligence.databases;
+    let (none, configs) = (Databases::default(), [config_at(&harness, "")]);
+    let begun = keeper.places(&configs, &none).await;
+    let first = || begun.statuses(NOW).remove(0);
+    assert!(first().is_being_read());
+    // What comes before it was read reads it itself.
+    let again = [config_at(&harness, "weight = 0.2")];
+    let early = keeper.places(&again, &begun).await;
+    keeper.change(&none, &begun);
+    until(|| first().in_force.is_some()).await;
+    assert!(early.statuses(NOW).remove(0).is_being_read());
+    keeper.change(&begun, &early);
+    until(|| early.statuses(NOW).remove(0).in_force.is_some()).await;
+
+    let elsewhere = harness.directory.path().join("other.mmdb");
+    std::fs::write(&elsewhere, asn().bytes()).unwrap();
+    let mut moved = config_at(&harness, "");
+    moved.path = elsewhere;
+    let moved = keeper.places(&[moved], &begun).await;
+    assert!(moved.statuses(NOW).remove(0).in_force.is_some());
 }
 
 #[tokio::test]
