@@ -11,9 +11,9 @@
 //! | `portcullis_decision` | the decision's id, as a refused client sees it |
 //! | `portcullis_source` | how the filter knew: `snapshot`, `cache`, `lookup` |
 //! | `portcullis_client` | the client's address; for refusals and throttling, also in monitor |
-//! | `portcullis_left_out` | how many refusals were not logged since the last that was |
+//! | `portcullis_left_out` | how many such requests were not logged since the last that was |
 //!
-//! A refusal that is not to be logged has the request header `x-portcullis-unlogged` instead.
+//! In a flood some are not to be logged, refused or not: they have the request header `x-portcullis-unlogged` instead.
 
 use reputation::mode::Mode;
 use reputation::{Action, ClientAddress, DecisionId};
@@ -47,7 +47,7 @@ pub fn act<H: Host>(
         .unwrap_or_else(|| DecisionId::for_listing(judgement.reason, client));
     let reason = visible(judgement.reason);
     let refuses = mode == Mode::Enforce && judgement.action == Action::Deny;
-    if !refuses || is_logged(turn, config) {
+    if is_logged(turn, config) {
         tell_the_log(turn.host, mode, client, judgement, &reason, decision);
     }
     if mode != Mode::Enforce {
@@ -95,7 +95,7 @@ pub fn pass_unknown<H: Host>(turn: &mut Turn<'_, H>, policy: Policy) -> Flow {
     Flow::Continue
 }
 
-/// Whether the refusal of the current request gets a line in the access log.
+/// Whether the current request, which is not clean, gets a line in the access log.
 fn is_logged<H: Host>(turn: &mut Turn<'_, H>, config: &Config) -> bool {
     match turn.logged.next(turn.uptime, config.limits.logged) {
         Some(0) => true,

@@ -1,6 +1,7 @@
-//! How many refusals go to Envoy's access log: all of them in ordinary times, in a flood so many a second.
+//! How many requests that are not clean go to Envoy's access log: all of them in ordinary times, in a
+//! flood so many a second.
 //!
-//! A flood of refusals would otherwise cost more by its lines than by its requests. What is left out is
+//! A flood would otherwise cost more by its lines than by its requests, in monitor too. What is left out is
 //! counted in the metrics as ever, and said with the next line that is not.
 
 use crate::turn::Uptime;

@@ -396,6 +396,40 @@ fn a_flood_of_refusals_is_logged_in_part_and_counted_whole() {
 }
 
 #[test]
+fn a_flood_that_passes_is_logged_in_part_too_and_acted_on_whole() {
+    for (mode, action, counted) in [
+        ("monitor", "deny", "deny.source.snapshot.mode.monitor"),
+        (
+            "enforce",
+            "throttle",
+            "throttle.source.snapshot.mode.enforce",
+        ),
+        ("enforce", "tag", "tag.source.snapshot.mode.enforce"),
+    ] {
+        let mut stage = Stage::new(&format!(
+            r#"{{"mode":"{mode}","limits":{{"logged":2}},"actions":{{"malicious":"{action}"}}}}"#
+        ));
+        let listed = [("192.0.2.1", Rank::HardSource, LISTED, None)];
+        stage.load(&listed, &[], 1, false);
+        let passes = |stage: &mut Stage| {
+            stage.host.clear_headers();
+            assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+            let throttled = stage.host.header("x-portcullis-throttle").is_some();
+            assert_eq!(throttled, action == "throttle");
+            stage.host.header("x-portcullis-unlogged").is_some()
+        };
+        let unlogged: Vec<_> = (0..5).map(|_| passes(&mut stage)).collect();
+        assert_eq!(unlogged, [false, false, true, true, true], "{action}");
+        stage.now = stage.now.plus(1);
+        assert!(!passes(&mut stage));
+        let left_out = stage.host.state("portcullis_left_out");
+        assert_eq!(left_out.as_deref(), Some("3"));
+        let counted = format!("portcullis_verdicts_total.action.{counted}");
+        assert_eq!(stage.count(&counted), 6);
+    }
+}
+
+#[test]
 fn who_is_merely_tagged_is_not_named_in_the_log() {
     let mut stage = Stage::new(r#"{"mode":"enforce","actions":{"malicious":"tag"}}"#);
     let listed = [("192.0.2.1", Rank::HardSource, LISTED, None)];
