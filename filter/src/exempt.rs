@@ -13,6 +13,8 @@ pub struct ExemptPaths(Vec<String>);
 /// The shortest path that may be exempt: `/` would be everything.
 const SHORTEST: usize = 4;
 const LONGEST: usize = 256;
+/// Headers that some applications take for the path instead of the request's own.
+const OTHER_PATHS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
 /// As many are compared with a path at most.
 const MOST: usize = 16;
 
@@ -43,10 +45,12 @@ impl ExemptPaths {
         }
     }
 
-    /// Whether the current request is for one of them.
+    /// Whether the current request is for one of them, and names no other path beside it.
     pub fn are_asked<H: Host>(&self, host: &H) -> bool {
         let any = !self.0.is_empty();
+        let is_there = |name: &&str| host.request_header(name, |_| ()).is_some();
         any && host.request_header(":path", |path| self.hold(path)) == Some(true)
+            && !OTHER_PATHS.iter().any(is_there)
     }
 
     fn hold(&self, asked: &[u8]) -> bool {
@@ -149,6 +153,17 @@ mod tests {
         }
         let host = MockHost::default();
         assert!(!ExemptPaths::shipped().are_asked(&host), "no path at all");
+    }
+
+    #[test]
+    fn a_request_that_names_another_path_in_a_header_is_not_exempt() {
+        for header in ["x-original-url", "x-rewrite-url"] {
+            let host = MockHost::default();
+            host.put_header(":path", b"/.well-known/acme-challenge/a");
+            assert!(ExemptPaths::shipped().are_asked(&host));
+            host.put_header(header, b"/admin");
+            assert!(!ExemptPaths::shipped().are_asked(&host), "{header}");
+        }
     }
 
     #[test]

@@ -820,6 +820,12 @@ fn nobody_is_throttled_or_refused_or_held_or_counted_as_such_on_an_exempt_path()
     stage.host.put_header(":path", ACME);
     assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
     assert!(stage.host.calls().is_empty(), "nobody need be asked");
+    let mut stage = Stage::new(ENFORCE);
+    stage.load(&[], &[], 1, true);
+    stage.host.put_header(":path", ACME);
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    assert_eq!(stage.host.calls().len(), 1, "nothing hinders it");
+    assert_eq!(exempted(&mut stage, "enforce"), 0);
     let mut stage = Stage::new(r#"{"mode":"enforce","failure":"closed"}"#);
     stage.host.put_header(":path", ACME);
     stage
