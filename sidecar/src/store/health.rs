@@ -110,7 +110,7 @@ pub(super) async fn watch(store: Arc<dyn Store>, metrics: Arc<Metrics>) {
 /// What the log says already.
 #[derive(Default)]
 struct Told {
-    fault: bool,
+    fault: Option<String>,
     concerns: BTreeSet<Concern>,
 }
 
@@ -118,11 +118,14 @@ impl Told {
     fn tell(&mut self, health: &StoreHealth) {
         let place = health.place.as_str();
         match &health.fault {
-            Some(fault) if !self.fault => tracing::error!(place, fault, "the store does not work"),
-            None if self.fault => tracing::warn!(place, "the store works again"),
+            // One fault may hide another that is found a moment later: each is told.
+            Some(fault) if self.fault.as_ref() != Some(fault) => {
+                tracing::error!(place, fault, "the store does not work");
+            }
+            None if self.fault.is_some() => tracing::warn!(place, "the store works again"),
             _ => {}
         }
-        self.fault = health.fault.is_some();
+        self.fault.clone_from(&health.fault);
         let concerns: BTreeSet<_> = health.concerns.iter().cloned().collect();
         for concern in concerns.difference(&self.concerns) {
             tracing::warn!(place, %concern, "the store works, but");

@@ -199,7 +199,7 @@ async fn no_value_of_any_kind_is_shown_anywhere_however_much_is_logged() {
     let metrics = Request::get("/metrics").send(sidecar.metrics()).await;
     said.add("the metrics", metrics.unwrap().body);
     let log = sidecar.log();
-    assert!(log.contains("\"level\":\"TRACE\""), "it logs at trace");
+    assert!(log.contains("\"level\":\"trace\""), "it logs at trace");
     said.add("the log", log);
     said.files(sidecar.folder());
     let places = said.0.len();
