@@ -1,6 +1,7 @@
 //! The life of a request, in the order of cost. Only an address seen for the first time leaves the worker.
 
 use reputation::lookup::find;
+use reputation::manifest::Askable;
 use reputation::mode::Mode;
 use reputation::special::is_local;
 use reputation::{Action, ClientAddress};
@@ -101,9 +102,10 @@ fn decide<H: Host>(
         config.trap.on_reason(judgement.reason);
         return act_unless_exempt(turn, config, policy, address, &judgement);
     }
-    if !snapshot.lookups() {
-        let judgement = Judgement::clean(Source::Unlisted);
-        return act(turn, config, policy.mode, address, &judgement);
+    match snapshot.askable() {
+        Askable::Sources => {}
+        Askable::Shadow => return count_shadow(turn, plugin, context, address, policy),
+        Askable::Nobody => return pass_unlisted(turn, config, policy, address),
     }
     let generation = snapshot.generation();
     match known(&plugin.cache, config, address, generation, turn) {
@@ -120,6 +122,48 @@ fn decide<H: Host>(
             },
         ),
     }
+}
+
+/// As [`decide`] where only sources without a say can be asked: nobody waits for what they say, and
+/// nobody is hindered for want of it.
+fn count_shadow<H: Host>(
+    turn: &mut Turn<'_, H>,
+    plugin: &mut Plugin,
+    context: ContextId,
+    address: ClientAddress,
+    policy: Policy,
+) -> Flow {
+    let (config, generation) = (&plugin.config, plugin.snapshot.generation());
+    match known(&plugin.cache, config, address, generation, turn) {
+        Some(Ok(judgement)) => return act_unless_exempt(turn, config, policy, address, &judgement),
+        Some(Err(_)) => {}
+        None => {
+            let waiter = Waiter {
+                context,
+                address,
+                policy: Policy {
+                    unknown: Unknown::Pass,
+                    ..policy
+                },
+            };
+            let asked = plugin.lookups.ask(turn, config, generation, waiter);
+            if let Asked::Failed(cause) = asked {
+                remember_failure(turn, plugin, address, cause);
+            }
+        }
+    }
+    pass_unlisted(turn, &plugin.config, policy, address)
+}
+
+/// Lets a client pass whom nobody lists.
+fn pass_unlisted<H: Host>(
+    turn: &mut Turn<'_, H>,
+    config: &Config,
+    policy: Policy,
+    address: ClientAddress,
+) -> Flow {
+    let judgement = Judgement::clean(Source::Unlisted);
+    act(turn, config, policy.mode, address, &judgement)
 }
 
 /// As [`act`], but nobody is hindered on a path that everybody may ask for.

@@ -53,11 +53,26 @@ pub struct Manifest {
     pub built_at: UnixSeconds,
     /// A snapshot is not taken up after this point; one that is active stays.
     pub valid_until: UnixSeconds,
-    /// Whether anybody can be asked about an address that is in neither image. If not, such an address
-    /// is clean without asking.
+    /// Whether anybody who has a say can be asked about an address that is in neither image. If not,
+    /// such an address is clean.
     pub lookups: bool,
+    /// Whether something would be told about it that is only counted. Apart from `lookups`, so that
+    /// whoever does not know it asks for nothing, instead of waiting for what never counts.
+    #[serde(default)]
+    pub shadow_lookups: bool,
     #[serde(default)]
     pub modes: Vec<ModeOverride>,
+}
+
+/// Who can be asked about an address that is in neither image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Askable {
+    /// Nobody: such an address is clean.
+    Nobody,
+    /// Only who has no say: such an address is clean, and the answer is counted.
+    Shadow,
+    /// Somebody on whose word it depends what is done.
+    Sources,
 }
 
 /// Why a manifest is refused. The name of the variant is the metric's `cause`.
@@ -84,6 +99,14 @@ impl Manifest {
             .map_err(|error| ManifestError::Malformed(error.to_string()))?;
         manifest.check()?;
         Ok(manifest)
+    }
+
+    pub fn askable(&self) -> Askable {
+        match (self.lookups, self.shadow_lookups) {
+            (true, _) => Askable::Sources,
+            (false, true) => Askable::Shadow,
+            (false, false) => Askable::Nobody,
+        }
     }
 
     /// Whether its numbers fit each other and are within bounds. For one that was not read by
@@ -165,6 +188,7 @@ mod tests {
             built_at: UnixSeconds(100),
             valid_until: UnixSeconds(200),
             lookups: true,
+            shadow_lookups: false,
             modes: Vec::new(),
         }
     }
@@ -173,6 +197,17 @@ mod tests {
     fn a_manifest_survives_its_json() {
         let json = serde_json::to_vec(&manifest()).unwrap();
         assert_eq!(Manifest::parse(&json).unwrap(), manifest());
+    }
+
+    #[test]
+    fn a_manifest_of_before_there_was_a_shadow_asks_as_it_did() {
+        for (lookups, askable) in [(true, Askable::Sources), (false, Askable::Nobody)] {
+            let mut old = serde_json::to_value(manifest()).unwrap();
+            old["lookups"] = lookups.into();
+            old.as_object_mut().unwrap().remove("shadow_lookups");
+            let read = Manifest::parse(old.to_string().as_bytes()).unwrap();
+            assert_eq!(read.askable(), askable);
+        }
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl Draft {
             built_at: now(),
             valid_until: now().plus(3600),
             lookups: self.lookups,
+            shadow_lookups: false,
             modes: Vec::new(),
         };
         Ok(Built { manifest, parts })

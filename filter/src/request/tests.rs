@@ -1,4 +1,4 @@
-use reputation::manifest::{ImageRef, Manifest, SnapshotVersion, WIRE_VERSION};
+use reputation::manifest::{Askable, ImageRef, Manifest, SnapshotVersion, WIRE_VERSION};
 use reputation::set::{Basis, Class, Decided, Image, ImageBuilder, Kind, Meta};
 use reputation::{Action, Band, DecisionId, Rank, Shadow, UnixSeconds, Verdict};
 
@@ -68,6 +68,14 @@ impl Stage {
     }
 
     fn load(&mut self, base: &[Entry], overlay: &[Entry], generation: u32, lookups: bool) {
+        let askable = match lookups {
+            true => Askable::Sources,
+            false => Askable::Nobody,
+        };
+        self.load_with(base, overlay, generation, askable);
+    }
+
+    fn load_with(&mut self, base: &[Entry], overlay: &[Entry], generation: u32, askable: Askable) {
         let base = image(Kind::Base, base);
         let base_ref = ImageRef::of(&base);
         let kind = Kind::Overlay {
@@ -82,7 +90,8 @@ impl Stage {
             overlay: ImageRef::of(&overlay),
             built_at: NOW,
             valid_until: NOW.plus(100),
-            lookups,
+            lookups: askable == Askable::Sources,
+            shadow_lookups: askable != Askable::Nobody,
             modes: Vec::new(),
         };
         let incoming = Incoming {
@@ -489,6 +498,58 @@ fn an_unknown_address_is_asked_about_once_and_known_the_next_time() {
         Some("cache")
     );
     assert_eq!(stage.count("portcullis_lookups_total.outcome.ok"), 1);
+}
+
+#[test]
+fn where_only_the_shadow_is_asked_a_dead_sidecar_hinders_and_delays_nobody() {
+    let strict = r#"{"mode":"enforce","unknown":"hold","failure":"closed"}"#;
+    let mut stage = Stage::new(strict);
+    stage.load_with(&[], &[], 1, Askable::Shadow);
+    for n in 1..=5 {
+        let address = format!("8.8.8.{n}");
+        assert_eq!(stage.request(&address), Flow::Continue, "nothing is held");
+        let token = stage.asked();
+        stage.answer(token, "", b"");
+        assert_eq!(stage.request(&address), Flow::Continue, "known as failed");
+        assert!(stage.host.calls().is_empty());
+    }
+    assert_eq!(stage.request("8.8.8.6"), Flow::Continue, "breaker open");
+    assert!(stage.host.calls().is_empty());
+    stage.host.micros.set(stage.host.micros.get() + 1_600_000);
+    stage.host.call_error.set(Some(CallError::Cluster));
+    assert_eq!(stage.request("8.8.8.7"), Flow::Continue, "no call at all");
+    assert!(stage.host.sent().is_empty() && stage.host.resumed().is_empty());
+    let unlisted = "portcullis_verdicts_total.action.allow.source.unlisted.mode.enforce";
+    assert_eq!(stage.count(unlisted), 12);
+    for cause in ["unavailable", "breaker"] {
+        let failed = format!("portcullis_failures_total.policy.closed.cause.{cause}");
+        assert_eq!(stage.count(&failed), 0);
+    }
+    // The same under a snapshot by which somebody has a say.
+    stage.load_with(&[], &[], 2, Askable::Sources);
+    assert_eq!(stage.request("8.8.8.8"), Flow::Pause);
+    assert_eq!(stage.status(), 503);
+}
+
+#[test]
+fn where_only_the_shadow_is_asked_its_answer_is_kept_and_counted() {
+    let mut stage = Stage::new(HOLD);
+    stage.load_with(&[], &[], 1, Askable::Shadow);
+    assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    let token = stage.asked();
+    let shadow = Some(Shadow {
+        action: Action::Deny,
+        band: Band::Malicious,
+        reason: "new".to_owned(),
+    });
+    let clean = clean_verdict("8.8.8.8/32");
+    stage.answer_with(token, &Verdict { shadow, ..clean });
+    for _ in 0..3 {
+        assert_eq!(stage.request("8.8.8.8"), Flow::Continue);
+    }
+    assert!(stage.host.calls().is_empty());
+    let would = "portcullis_verdicts_total.action.deny.source.cache.mode.shadow";
+    assert_eq!(stage.count(would), 3);
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub mod trying;
 
 use reputation::UnixSeconds;
 use reputation::digest::Digest;
-use reputation::manifest::{Manifest, SnapshotVersion};
+use reputation::manifest::{Askable, Manifest, SnapshotVersion};
 use reputation::set::{Image, Kind};
 
 use keys::Layer;
@@ -35,7 +35,7 @@ pub struct Snapshot {
 struct Active {
     version: SnapshotVersion,
     generation: u32,
-    lookups: bool,
+    askable: Askable,
     built_at: UnixSeconds,
     base: Digest,
     overlay: Digest,
@@ -79,10 +79,11 @@ impl Snapshot {
         self.active.map_or(0, |active| active.generation)
     }
 
-    /// Whether anybody can be asked about an address in neither image. Before the first snapshot that is
-    /// not known, so they are asked about.
-    pub fn lookups(&self) -> bool {
-        self.active.is_none_or(|active| active.lookups)
+    /// Who can be asked about an address in neither image. Before the first snapshot that is not known,
+    /// so it is asked about as if somebody had a say.
+    pub fn askable(&self) -> Askable {
+        self.active
+            .map_or(Askable::Sources, |active| active.askable)
     }
 
     /// Whether the active image of this layer is the one that `manifest` names.
@@ -140,7 +141,7 @@ impl Snapshot {
         self.active = Some(Active {
             version: manifest.version,
             generation: manifest.generation,
-            lookups: manifest.lookups,
+            askable: manifest.askable(),
             built_at: manifest.built_at,
             base: manifest.base.digest,
             overlay: manifest.overlay.digest,

@@ -92,6 +92,7 @@ impl Sidecar {
             built_at: NOW,
             valid_until: NOW.plus(1_000),
             lookups: false,
+            shadow_lookups: false,
             modes: Vec::new(),
         };
         self.keep(&base);

@@ -32,9 +32,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Whether more may be known here of an address that no image knows.
+    /// Whether somebody with a say may know more of an address that no image knows.
     pub fn can_ask(&self) -> bool {
-        !self.gates.is_empty() || !self.lives.is_empty() || self.databases.scoring_count() > 0
+        let mut gates = self.gates.iter();
+        gates.any(|gate| !gate.config().say.is_none())
+            || !self.lives.is_empty()
+            || self.databases.have_say()
     }
 
     /// Whether `config` asks for nothing else than what is here.

@@ -296,7 +296,8 @@ impl Press {
             overlay: overlay.reference.clone(),
             built_at: meta.built_at,
             valid_until: meta.valid_until,
-            lookups: self.setup.can_ask() || self.has_shadow,
+            lookups: self.setup.can_ask(),
+            shadow_lookups: self.has_shadow,
             modes: modes.iter().filter(in_force).cloned().collect(),
         }
     }

@@ -49,9 +49,9 @@ impl Databases {
         words.any(|word| word.score > 0)
     }
 
-    /// How many of them score.
-    pub fn scoring_count(&self) -> usize {
-        self.scoring().count()
+    /// Whether one that scores has a say on anybody.
+    pub fn have_say(&self) -> bool {
+        self.scoring().any(|slot| !slot.config.say.is_none())
     }
 
     /// How many of them are heard about `address`.

@@ -3,6 +3,7 @@ use std::time::Instant;
 use hyper::body::Bytes;
 use kit::mmdb::{Mmdb, RecordSize, Tree, Value};
 use proptest::prelude::*;
+use reputation::manifest::Askable;
 use reputation::{Band, Cidr, ClientAddress, UnixSeconds};
 
 use super::Databases;
@@ -344,6 +345,8 @@ async fn in_shadow_it_is_shown_what_a_database_would_lead_to_and_nothing_follows
         "flags = { tor = 90 }\nweight = 1.0\nshadow = true",
     )
     .await;
+    let snapshot = harness.intelligence.snapshots().borrow().clone().unwrap();
+    assert_eq!(snapshot.manifest.askable(), Askable::Shadow);
     let verdict = harness.verdict("45.1.2.3").await;
     assert_eq!((verdict.band, verdict.score), (Band::Clean, 0));
     assert_eq!(verdict.shadow.unwrap().band, Band::Malicious);

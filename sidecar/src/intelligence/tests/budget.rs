@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reputation::manifest::Askable;
 use reputation::{Band, ClientAddress};
 use tokio::task::JoinSet;
 
@@ -42,7 +43,8 @@ impl Harness {
     async fn until_midnight(&self) {
         let midnight = self.clock.today().end();
         self.clock.advance(self.clock.now().until(midnight));
-        self.published(|now| now.manifest.lookups).await;
+        self.published(|now| now.manifest.askable() != Askable::Nobody)
+            .await;
     }
 
     async fn stranger(&self, bits: u32) {

@@ -1,5 +1,6 @@
 //! Sources that have no say, or not the whole: what they would do is told and not done.
 
+use reputation::manifest::Askable;
 use reputation::{Action, Band, Shadow, Verdict};
 
 use crate::intelligence::testing::{Harness, StandIn, until};
@@ -33,7 +34,9 @@ fn would_deny(verdict: &Verdict) -> bool {
 #[tokio::test]
 async fn a_hard_list_in_shadow_refuses_nobody_and_it_is_told_whom_it_would() {
     let harness = start("block = true\nshadow = true").await;
-    let snapshot = harness.published(|now| now.manifest.lookups).await;
+    let snapshot = harness
+        .published(|now| now.manifest.askable() == Askable::Shadow)
+        .await;
     for address in ["198.18.0.1", "198.18.1.77", "2001:db8::7"] {
         assert_eq!(harness.reason(&snapshot, address), None);
         let verdict = harness.verdict(address).await;
@@ -81,7 +84,9 @@ async fn a_ramp_refuses_some_and_always_the_same_and_those_stay_refused_as_it_ri
         refused = now;
     }
     assert_eq!(refused, addresses);
-    let snapshot = harness.published(|now| !now.manifest.lookups).await;
+    let snapshot = harness
+        .published(|now| now.manifest.askable() == Askable::Nobody)
+        .await;
     assert_eq!(
         harness.reason(&snapshot, "198.18.1.77").as_deref(),
         Some("new")
@@ -136,10 +141,16 @@ async fn a_provider_in_shadow_is_asked_and_has_no_say() {
         )
     };
     let harness = Harness::start(&provider("shadow = true")).await;
-    harness.published(|now| now.manifest.lookups).await;
+    harness
+        .published(|now| now.manifest.askable() == Askable::Shadow)
+        .await;
     let verdict = harness.verdict("198.18.0.1").await;
     assert_eq!((verdict.action, verdict.score), (Action::Allow, 0));
     assert!(would_deny(&verdict));
+    harness.take_over(&provider("enforce_percent = 1")).await;
+    harness
+        .published(|now| now.manifest.askable() == Askable::Sources)
+        .await;
     harness.take_over(&provider("")).await;
     let verdict = harness.verdict("198.18.0.1").await;
     assert_eq!((verdict.action, verdict.shadow), (Action::Deny, None));
@@ -186,7 +197,9 @@ async fn try_version(added: &str) -> Harness {
     assert!(!on_trial(&harness));
     harness.write("new.txt", &format!("198.18.0.1\n{added}"));
     until(|| on_trial(&harness)).await;
-    harness.published(|now| now.manifest.lookups).await;
+    harness
+        .published(|now| now.manifest.askable() == Askable::Shadow)
+        .await;
     harness
 }
 
@@ -203,7 +216,7 @@ async fn what_a_new_version_adds_is_in_shadow_until_its_trial_is_over() {
         .published(|now| harness.reason(now, "198.18.1.7").is_some())
         .await;
     assert_eq!(harness.reason(&snapshot, "198.18.0.2"), None);
-    assert!(!on_trial(&harness) && !snapshot.manifest.lookups);
+    assert!(!on_trial(&harness) && snapshot.manifest.askable() == Askable::Nobody);
 }
 
 #[tokio::test]
@@ -217,7 +230,9 @@ async fn a_version_that_would_refuse_whom_its_trial_saw_served_well_is_held() {
     let status = harness.intelligence.feeds().swap_remove(0);
     assert!(status.held_because.unwrap().contains("8 of 8"));
     assert_eq!(status.in_shadow, 0);
-    let snapshot = harness.published(|now| !now.manifest.lookups).await;
+    let snapshot = harness
+        .published(|now| now.manifest.askable() == Askable::Nobody)
+        .await;
     assert_eq!(harness.reason(&snapshot, "198.18.1.7"), None);
     assert_eq!(
         harness.reason(&snapshot, "198.18.0.2").as_deref(),
