@@ -15,14 +15,14 @@ use crate::telemetry::Sparing;
 /// Who sent wrong tokens lately.
 pub struct Attempts {
     clients: Mutex<HashMap<Peer, Record>>,
-    unheard: Sparing,
+    turned_away: Sparing,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
     Wrong,
-    /// So many wrong ones of this client are under way that this one was not even looked at.
-    Unheard,
+    /// Wrong too, while so many of this client wait already that this one is turned away at once.
+    TooMany,
 }
 
 struct Record {
@@ -53,21 +53,22 @@ impl Attempts {
     pub fn new() -> Self {
         Self {
             clients: Mutex::default(),
-            unheard: Sparing::once_a_minute(),
+            turned_away: Sparing::once_a_minute(),
         }
     }
 
     /// Whether the token that `peer` gave is right, as `is_right` says. A wrong one is answered late.
     pub async fn judge(&self, peer: Peer, is_right: impl FnOnce() -> bool) -> Result<(), Refusal> {
         let client = client_of(peer);
-        if self.is_full(client) {
-            if self.unheard.is_due() {
-                tracing::warn!(%peer, "too many wrong tokens at once: some were not looked at");
-            }
-            return Err(Refusal::Unheard);
-        }
+        // First of all: who has the token may share an address with who guesses.
         if is_right() {
             return Ok(());
+        }
+        if self.is_full(client) {
+            if self.turned_away.is_due() {
+                tracing::warn!(%peer, "too many wrong tokens at once");
+            }
+            return Err(Refusal::TooMany);
         }
         let (wrong, held) = self.note(client);
         tracing::warn!(%peer, wrong, "a wrong admin token");
@@ -129,7 +130,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Wrong => Self::new(Kind::NoToken),
-            Refusal::Unheard => Self::new(Kind::TooManyAttempts),
+            Refusal::TooMany => Self::new(Kind::TooManyAttempts),
         }
     }
 }
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_at_once_of_one_client_are_not_looked_at_and_others_are() {
+    async fn many_at_once_of_one_client_are_turned_away_and_the_right_token_never_is() {
         let attempts = Attempts::new();
         for _ in 0..FREE {
             let _wrong = attempts.judge(peer("2001:db8::1"), || false).await;
@@ -204,17 +205,19 @@ mod tests {
             attempts.judge(guesser, || false)
         };
         let mut waiting: Vec<_> = (0..50).map(|at| Box::pin(guess(at))).collect();
-        let mut unheard = 0;
+        let mut turned_away = 0;
         for guess in &mut waiting {
             let at_once = tokio::time::timeout(Duration::ZERO, guess).await;
-            unheard += usize::from(at_once == Ok(Err(Refusal::Unheard)));
+            turned_away += usize::from(at_once == Ok(Err(Refusal::TooMany)));
         }
-        assert_eq!(unheard, waiting.len() - HELD);
+        assert_eq!(turned_away, waiting.len() - HELD);
         assert_eq!(
             attempts.judge(peer("2001:db8:0:1::1"), || true).await,
             Ok(())
         );
         assert_eq!(attempts.judge(Peer::Socket, || true).await, Ok(()));
+        // Whoever has the token may be behind the same gateway.
+        assert_eq!(attempts.judge(peer("2001:db8::1"), || true).await, Ok(()));
         drop(waiting);
         assert_eq!(attempts.judge(peer("2001:db8::1"), || true).await, Ok(()));
     }

@@ -67,7 +67,7 @@ impl Console {
                 let why = "That is not the admin token.";
                 return Ok(self.turned_away(StatusCode::UNAUTHORIZED, why, &name));
             }
-            Err(Refusal::Unheard) => {
+            Err(Refusal::TooMany) => {
                 let why = "Too many wrong tokens came from your address just now. Wait a moment.";
                 return Ok(self.turned_away(StatusCode::TOO_MANY_REQUESTS, why, &name));
             }

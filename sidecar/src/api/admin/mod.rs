@@ -143,7 +143,7 @@ impl Handler for Admin {
         let admitted = self.door.admit(exchange.peer, given).await;
         admitted.map_err(|refusal| match refusal {
             Refusal::Wrong => Problem::from(refusal).detail(HINT),
-            Refusal::Unheard => Problem::from(refusal),
+            Refusal::TooMany => Problem::from(refusal),
         })?;
         self.route(request, exchange).await
     }
