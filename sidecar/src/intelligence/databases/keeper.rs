@@ -158,10 +158,13 @@ fn look(slot: &Slot, now: UnixSeconds) -> Looked {
             found: Ok(None),
             stamp: None,
         },
-        Ok(Fetched::New { body, stamp }) => Looked {
-            found: check(slot, body, now).map(Some),
-            stamp: Some(stamp),
-        },
+        Ok(Fetched::New { body, stamp }) => {
+            let found = check(slot, body, now).map(Some);
+            // That one is so by our clock, which may be set right: it is looked at again.
+            let is_final = !matches!(found, Err(Refusal::Future { .. }));
+            let stamp = is_final.then_some(stamp);
+            Looked { found, stamp }
+        }
         Err(unread) => Looked::refused(unread.into()),
     }
 }

@@ -7,6 +7,7 @@ use maxminddb::{LookupResult, MaxMindDbError};
 use serde::Deserialize;
 
 use crate::config::{Asn, Country, DatabaseKind, Flag};
+use crate::strangers::plain;
 
 /// What a database says of an address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -119,7 +120,10 @@ impl System {
                 .autonomous_system_number
                 .filter(|number| *number > 0)
                 .map(Asn),
-            organisation: self.autonomous_system_organization.and_then(name),
+            organisation: self
+                .autonomous_system_organization
+                .as_deref()
+                .and_then(name),
             ..Facts::default()
         }
     }
@@ -152,7 +156,7 @@ impl IpInfo<'_> {
                 (Flag::Hosting, said(&self.hosting)),
             ]),
             asn: self.asn.and_then(Asn::parse),
-            organisation: self.as_name.and_then(name),
+            organisation: self.as_name.as_deref().and_then(name),
             country: self.country_code.and_then(Country::parse),
         }
     }
@@ -164,8 +168,7 @@ fn flags<const N: usize>(flags: [(Flag, bool); N]) -> BTreeSet<Flag> {
 }
 
 /// A name as it may be shown: it ends up on terminals.
-fn name(text: String) -> Option<String> {
-    let shown = text.chars().filter(|letter| !letter.is_control());
-    let shown: String = shown.take(LONGEST_NAME).collect();
+fn name(text: &str) -> Option<String> {
+    let shown = plain(text, LONGEST_NAME);
     (!shown.trim().is_empty()).then_some(shown)
 }

@@ -69,7 +69,10 @@ fn place(key: &'static str, code: &str) -> Value {
 fn asn() -> Mmdb {
     Mmdb::new("GeoLite2-ASN")
         .record(cidr("45.1.0.0/16"), &system(64500, "Example Net"))
-        .record(cidr("2a00:1::/32"), &system(64501, "Six\u{1b}[31m"))
+        .record(
+            cidr("2a00:1::/32"),
+            &system(64501, "Six\u{1b}[31m\u{202e}ten"),
+        )
 }
 
 fn anonymous() -> Mmdb {
@@ -117,9 +120,9 @@ fn a_system_and_a_country_are_read_from_each_makers_fields() {
         (found.asn, found.organisation.as_deref()),
         (Some(Asn(64500)), Some("Example Net"))
     );
-    // What moves the cursor of a terminal is left out.
+    // What moves the cursor of a terminal or turns the direction of writing is replaced.
     let named = facts(&volume, "2a00:1::1").organisation;
-    assert_eq!(named.as_deref(), Some("Six[31m"));
+    assert_eq!(named.as_deref(), Some("Six\u{fffd}[31m\u{fffd}ten"));
 
     let cities = Mmdb::new("GeoLite2-City")
         .tree(Tree::V4)
@@ -395,6 +398,20 @@ async fn a_file_that_is_replaced_counts_and_what_is_not_good_never_does() {
         .context
         .clone();
     assert_eq!(asn.unwrap().asn.as_deref(), Some("AS64999"));
+}
+
+#[tokio::test]
+async fn a_file_that_was_ahead_of_our_clock_counts_once_the_clock_is_right() {
+    let ahead = asn().built(u64::from(NOW.0) + 100_000);
+    let harness = Harness::start("").await;
+    put(&harness, &ahead.bytes());
+    harness.take_over(&toml("")).await;
+    let told = || status(&harness).last_error.unwrap_or_default();
+    until(|| told().contains("is the clock right?")).await;
+    assert!(status(&harness).in_force.is_none());
+    harness.clock.advance(100_000);
+    until(|| status(&harness).in_force.is_some()).await;
+    assert_eq!(status(&harness).last_error, None);
 }
 
 #[tokio::test]
