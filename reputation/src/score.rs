@@ -95,6 +95,8 @@ pub enum Part {
     Outweighed,
     /// It caps the score.
     Caps,
+    /// It would vouch, and has no weight or is too old to.
+    Powerless,
     Expired,
 }
 
@@ -139,6 +141,12 @@ impl Indicator {
         }
     }
 
+    /// Whoever is not believed at all, or spoke of what is long past, vouches for nobody.
+    fn vouches(&self, now: UnixSeconds) -> bool {
+        let has_force = self.weight.get() > 0.0 && self.left(now) >= VOUCHES_FROM;
+        self.stance == Stance::Trusted && has_force && !self.is_expired(now)
+    }
+
     fn share(&self, now: UnixSeconds) -> f64 {
         match self.stance {
             Stance::Rated => {
@@ -152,6 +160,9 @@ impl Indicator {
 /// The highest share that weak families reach together: just below the shipped `malicious`.
 const WEAK_TOGETHER: f64 = 0.79;
 
+/// A trusted word of which age leaves less caps nothing: no share of a cap would mean anything.
+const VOUCHES_FROM: f64 = 0.5;
+
 /// One number out of all that was said, by these rules:
 ///
 /// - *A family counts once*, by the indicator that weighs most, because sources that copy from each
@@ -164,7 +175,7 @@ const WEAK_TOGETHER: f64 = 0.79;
 ///   only a witness that is not weak lifts the score beyond that, and only by what he says.
 /// - *A weight that an operator sets to 1 is taken at its word*: a score of 90 is 90.
 /// - *Who is vouched for is not flagged*: one trusted word caps the score at
-///   [`Policy::trusted_at_most`]. What stands outside the arithmetic, a decision or a hard source, is not
+///   [`Policy::trusted_at_most`], if it has a weight and half its force. What stands outside the arithmetic, a decision or a hard source, is not
 ///   touched by that.
 ///
 /// A source that has nothing against the address says so with a score of 0. `asked` is the number of
@@ -187,7 +198,7 @@ pub fn combine(indicators: &[Indicator], asked: usize, policy: Policy, now: Unix
                 .then(other.indicator.cmp(&one.indicator))
         });
     let mut live = indicators.iter().enumerate();
-    let vouching = live.find(|(_, said)| said.stance == Stance::Trusted && !said.is_expired(now));
+    let vouching = live.find(|(_, said)| said.vouches(now));
     let (said, most) = (percent(1.0 - innocence), policy.trusted_at_most());
     let cap = vouching
         .filter(|_| said > most)
@@ -221,7 +232,8 @@ pub fn weighed(indicators: &[Indicator], now: UnixSeconds) -> Vec<Weighed> {
         },
         part: match said.stance {
             _ if said.is_expired(now) => Part::Expired,
-            Stance::Trusted => Part::Caps,
+            Stance::Trusted if said.vouches(now) => Part::Caps,
+            Stance::Trusted => Part::Powerless,
             Stance::Rated if speaks(at) => Part::Counts,
             Stance::Rated => Part::Outweighed,
         },
@@ -447,6 +459,37 @@ mod tests {
         let mild = [said("a", Weight::WEAK, 50), trusted("c")];
         assert_eq!((all(&mild).value, all(&mild).cap), (15, None));
         assert_eq!(all(&[trusted("c")]).value, 0);
+    }
+
+    #[test]
+    fn a_trusted_word_of_no_weight_or_that_lost_half_its_force_vouches_for_nobody() {
+        let bad = [
+            said("a", Weight::STRONG, 100),
+            said("b", Weight::STRONG, 100),
+        ];
+        let vouched_by = |word: Indicator| [bad[0].clone(), bad[1].clone(), word];
+        let old = |days| Indicator {
+            stance: Stance::Trusted,
+            ..aged("c", Weight::STRONG, 0, days)
+        };
+        let unbelieved = Indicator {
+            weight: Weight::new(0.0).unwrap(),
+            ..trusted("c")
+        };
+        for (word, expected, part) in [
+            (trusted("c"), 20, Part::Caps),
+            (unbelieved, 94, Part::Powerless),
+            (old(0), 20, Part::Caps),
+            (old(30), 20, Part::Caps),
+            (old(31), 94, Part::Powerless),
+            (old(4000), 94, Part::Powerless),
+        ] {
+            let words = vouched_by(word);
+            assert_eq!(all(&words).value, expected, "{words:?}");
+            assert_eq!(weighed(&words, NOW)[2].part, part, "{words:?}");
+        }
+        let both = [bad[0].clone(), bad[1].clone(), old(31), trusted("d")];
+        assert_eq!(all(&both).cap, Some(Cap { by: 3, from: 94 }));
     }
 
     #[test]

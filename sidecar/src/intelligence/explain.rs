@@ -143,6 +143,7 @@ impl SourceWord {
             _ if self.in_shadow => "in shadow: counted only",
             Some(Part::Outweighed) => "outweighed in its family",
             Some(Part::Caps) => "vouches for it",
+            Some(Part::Powerless) => "vouches no more",
             Some(Part::Expired) => "expired",
             Some(Part::Counts) | None => "",
         }
