@@ -32,8 +32,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const FILE_POLL: Duration = Duration::from_secs(2);
 /// The first pause after a failure; it doubles up to the refresh interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
-/// The longest pause that a server's `retry-after` can ask for.
+/// The longest pause that a server's `retry-after` can ask for when it was asked too often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
+/// The longest that it can ask for when it merely fails, unless the refresh interval is longer.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(3600);
 
 /// By what a version is recognised without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,10 +216,19 @@ pub fn pause_after(feed: &Feed, failures: u32, error: &FetchError) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
     let own = FIRST_PAUSE.saturating_mul(doubled).min(feed.refresh);
     let asked = match error {
-        FetchError::Status { retry_after, .. } => retry_after.unwrap_or_default(),
+        FetchError::Status {
+            status,
+            retry_after,
+        } => {
+            let longest = match *status {
+                StatusCode::TOO_MANY_REQUESTS => LONGEST_PAUSE,
+                _ => LONGEST_OUTAGE.max(feed.refresh),
+            };
+            retry_after.unwrap_or_default().min(longest)
+        }
         _ => Duration::ZERO,
     };
-    spread(own).max(asked.min(LONGEST_PAUSE))
+    spread(own).max(asked)
 }
 
 async fn read_file(path: &Path, seen: Option<&Stamp>) -> Result<Fetched, FetchError> {
@@ -270,8 +281,12 @@ mod tests {
     }
 
     fn status(retry_after: Option<u64>) -> FetchError {
+        answered(StatusCode::SERVICE_UNAVAILABLE, retry_after)
+    }
+
+    fn answered(status: StatusCode, retry_after: Option<u64>) -> FetchError {
         FetchError::Status {
-            status: StatusCode::SERVICE_UNAVAILABLE,
+            status,
             retry_after: retry_after.map(Duration::from_secs),
         }
     }
@@ -292,12 +307,31 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_left_alone_for_as_long_as_it_asks_but_a_day_at_most() {
+    fn a_server_that_was_asked_too_often_is_left_alone_as_it_says_but_a_day_at_most() {
         let feed = by_url();
-        let asked = |seconds| pause_after(&feed, 1, &status(Some(seconds)));
+        let too_often = |seconds| answered(StatusCode::TOO_MANY_REQUESTS, Some(seconds));
+        let asked = |seconds| pause_after(&feed, 1, &too_often(seconds));
         assert_eq!(asked(7200), Duration::from_secs(7200));
         assert_eq!(asked(u64::MAX), LONGEST_PAUSE);
         assert!(is_about(asked(0), 10));
+    }
+
+    #[test]
+    fn a_server_that_fails_puts_off_the_next_look_by_a_refresh_interval_or_an_hour_at_most() {
+        let hours = |hours: u64| Duration::from_secs(3600 * hours);
+        for (refresh, asked, waited) in [
+            (hours(1), 1800, 1800),
+            (hours(1), 86_400, 3600),
+            (hours(12), 86_400, 12 * 3600),
+            (Duration::from_secs(60), 86_400, 3600),
+        ] {
+            let feed = Feed {
+                refresh,
+                ..by_url()
+            };
+            let waits = pause_after(&feed, 1, &status(Some(asked)));
+            assert_eq!(waits, Duration::from_secs(waited), "{refresh:?} {asked}");
+        }
     }
 
     #[test]

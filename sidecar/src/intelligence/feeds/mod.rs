@@ -17,7 +17,7 @@ mod slot;
 mod status;
 mod trial;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use reputation::score::{Indicator, Stance, Weight};
@@ -86,21 +86,25 @@ impl LoadedFeed {
         }
     }
 
-    /// The same with what `next` lists beyond it in shadow, if that is anything.
+    /// The same with what `next` lists beyond it, or rates worse, in shadow, if that is anything.
     pub fn trying(&self, next: &Listing) -> Option<Self> {
         let known = self.listing.iter().chain(self.shadow.iter());
-        let known: HashSet<Cidr> = known.map(|(cidr, _)| cidr).collect();
+        let known: HashMap<Cidr, u8> = known.collect();
+        let is_worse = |cidr: &Cidr, score: u8| known.get(cidr).is_none_or(|known| score > *known);
         let mut shadow = PrefixMapBuilder::new();
-        let added = next.iter().filter(|(cidr, _)| !known.contains(cidr));
-        for (cidr, score) in self.shadow.iter().chain(added) {
+        let mut worse = 0_usize;
+        for (cidr, score) in next.iter().filter(|(cidr, score)| is_worse(cidr, *score)) {
+            shadow.push(cidr, score);
+            worse += 1;
+        }
+        for (cidr, score) in self.shadow.iter() {
             shadow.push(cidr, score);
         }
-        let shadow = shadow.build();
-        (shadow.len() > self.shadow.len()).then(|| Self {
+        (worse > 0).then(|| Self {
             config: Arc::clone(&self.config),
             weight: self.weight,
             listing: Arc::clone(&self.listing),
-            shadow: Arc::new(shadow),
+            shadow: Arc::new(shadow.build_greatest()),
             fetched: self.fetched,
         })
     }
@@ -257,5 +261,38 @@ fn list_score(role: FeedRole) -> ListScore {
         FeedRole::Score { score, .. } => score,
         FeedRole::Block => ListScore::Fixed(100),
         FeedRole::Allow => ListScore::Fixed(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intelligence::testing::file_feed;
+
+    fn listing(entries: &[(&str, u8)]) -> Listing {
+        let mut listing = PrefixMapBuilder::new();
+        for (cidr, score) in entries {
+            listing.push(cidr.parse().unwrap(), *score);
+        }
+        listing.build()
+    }
+
+    #[test]
+    fn a_trial_holds_what_is_new_and_what_a_list_rates_worse_than_before() {
+        let before = listing(&[("9.0.0.1/32", 50), ("9.0.0.2/32", 50), ("9.0.0.3/32", 50)]);
+        let next = [
+            ("9.0.0.1/32", 50),
+            ("9.0.0.2/32", 90),
+            ("9.0.0.3/32", 40),
+            ("9.0.0.4/32", 20),
+        ];
+        let feed = Arc::new(file_feed("one", "/nowhere"));
+        let feed = LoadedFeed::new(feed, before.clone(), UnixSeconds(0));
+        let trying = feed.trying(&listing(&next)).unwrap();
+        let tried: Vec<_> = trying.shadow.iter().collect();
+        let worse = listing(&[("9.0.0.2/32", 90), ("9.0.0.4/32", 20)]);
+        assert_eq!(tried, worse.iter().collect::<Vec<_>>());
+        let lower = listing(&[("9.0.0.1/32", 50), ("9.0.0.2/32", 10)]);
+        assert!(feed.trying(&before).is_none() && feed.trying(&lower).is_none());
     }
 }

@@ -36,18 +36,18 @@ impl Keeper {
             let mut state = slot.state();
             state.held = None;
             state.loaded = Some(Arc::clone(&trying));
+            // The source did its part, however long the trial lasts.
+            (state.last_success, state.last_error) = (Some(copy.fetched), None);
             state.trial = Some(Trial {
                 copy: copy.clone(),
                 before,
                 ends,
             });
         }
+        let name = &slot.feed.name;
+        self.needs.metrics.feed_unchanged(name, copy.fetched);
         let added = trying.shadow.len();
-        tracing::info!(
-            feed = slot.feed.name,
-            added,
-            "a new version is tried in shadow"
-        );
+        tracing::info!(feed = name, added, "a new version is tried in shadow");
         self.needs.sources.put_in_force(slot, &trying);
         true
     }

@@ -40,7 +40,7 @@ pub struct State {
     dropped: Dropped,
     /// When the first entry of the version in force ends.
     first_end: Option<UnixSeconds>,
-    last_success: Option<UnixSeconds>,
+    pub last_success: Option<UnixSeconds>,
 }
 
 /// A version that waits for a person.

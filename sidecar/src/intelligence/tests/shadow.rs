@@ -220,6 +220,22 @@ async fn what_a_new_version_adds_is_in_shadow_until_its_trial_is_over() {
 }
 
 #[tokio::test]
+async fn a_version_on_trial_is_a_success_of_its_source_from_its_arrival_on() {
+    let feed = config("block = true\ntrial = \"10m\"\nrefresh = \"1s\"");
+    let harness = Harness::start_with(&[("new.txt", "198.18.0.1\n")], &feed).await;
+    harness.published(|_| true).await;
+    harness.clock.advance(3600);
+    harness.write("new.txt", "198.18.0.1\n198.18.0.2\n");
+    until(|| on_trial(&harness)).await;
+    let status = harness.intelligence.feeds().swap_remove(0);
+    assert_eq!(status.age_s, Some(0));
+    let metrics = harness.metrics.encode().unwrap();
+    let gauge = "portcullis_feed_last_success_timestamp_seconds{feed=\"new\"}";
+    let expected = format!("{gauge} {}", status.last_success.unwrap().0);
+    assert!(metrics.lines().any(|line| line == expected), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_version_that_would_refuse_whom_its_trial_saw_served_well_is_held() {
     let harness = try_version("198.18.1.0/24\n").await;
     for host in 1..=8 {
