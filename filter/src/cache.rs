@@ -44,6 +44,7 @@ pub struct Compact {
     band: Band,
     score: u8,
     explicit: bool,
+    ranked: bool,
     reason: u16,
     decision: Option<DecisionId>,
     shadow: Option<Band>,
@@ -125,6 +126,14 @@ impl Key {
     }
 }
 
+impl Compact {
+    /// Whether a rule decided: one of at least the rank of the score that lists alone lead to, which is
+    /// the lowest there is. If not, the address was unlisted when it was asked about.
+    pub fn is_ranked(self) -> bool {
+        self.ranked
+    }
+}
+
 impl Cache {
     /// A table for `entries`, which is a power of two of at least [`WAYS`].
     pub fn new(entries: usize, seed: u64) -> Self {
@@ -172,6 +181,7 @@ impl Cache {
             band: verdict.band,
             score: verdict.score,
             explicit: verdict.is_explicit(),
+            ranked: verdict.rank.is_some(),
             reason: self.reasons.number(&verdict.reason),
             decision: verdict.decision,
             shadow: verdict.shadow.as_ref().map(|shadow| shadow.band),

@@ -34,6 +34,19 @@ pub struct Waiter {
     pub policy: Policy,
 }
 
+impl Waiter {
+    /// The same, not to be held.
+    pub fn passing(self) -> Self {
+        Self {
+            policy: Policy {
+                unknown: Unknown::Pass,
+                ..self.policy
+            },
+            ..self
+        }
+    }
+}
+
 /// What became of a request about an unknown client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {

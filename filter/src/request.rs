@@ -95,16 +95,18 @@ fn decide<H: Host>(
     if plugin.snapshot.on_trial().is_some() {
         rehearse(turn, plugin, address);
     }
-    let (config, snapshot) = (&plugin.config, &plugin.snapshot);
-    if let Some(found) = find(snapshot.base(), snapshot.overlay(), address, turn.now) {
-        let judgement = Judgement::of_entry(&found, &config.actions);
-        #[cfg(feature = "trap")]
-        config.trap.on_reason(judgement.reason);
-        return act_unless_exempt(turn, config, policy, address, &judgement);
+    let waiter = Waiter {
+        context,
+        address,
+        policy,
+    };
+    if let Some(flow) = act_as_listed(turn, plugin, waiter) {
+        return flow;
     }
+    let (config, snapshot) = (&plugin.config, &plugin.snapshot);
     match snapshot.askable() {
         Askable::Sources => {}
-        Askable::Shadow => return count_shadow(turn, plugin, context, address, policy),
+        Askable::Shadow => return count_shadow(turn, plugin, waiter),
         Askable::Nobody => return pass_unlisted(turn, config, policy, address),
     }
     let generation = snapshot.generation();
@@ -112,47 +114,75 @@ fn decide<H: Host>(
         Some(Ok(judgement)) => act_unless_exempt(turn, config, policy, address, &judgement),
         Some(Err(cause)) => fail_unless_exempt(turn, config, policy, Some(address), cause),
         None if is_exempt_from_holding(turn, config, policy) => pass_exempt(turn, policy),
-        None => ask(
-            turn,
-            plugin,
-            Waiter {
-                context,
-                address,
-                policy,
-            },
-        ),
+        None => ask(turn, plugin, waiter),
     }
+}
+
+/// Acts on what the snapshot says of the client, if it says something. What lists alone hold to be
+/// suspicious is asked about in passing, and what the sidecar made of it counts as soon as it is there.
+fn act_as_listed<H: Host>(
+    turn: &mut Turn<'_, H>,
+    plugin: &mut Plugin,
+    client: Waiter,
+) -> Option<Flow> {
+    let Waiter {
+        address, policy, ..
+    } = client;
+    let Plugin {
+        config,
+        snapshot,
+        cache,
+        lookups,
+        ..
+    } = plugin;
+    let found = find(snapshot.base(), snapshot.overlay(), address, turn.now)?;
+    let mut judgement = Judgement::of_entry(&found, &config.actions);
+    #[cfg(feature = "trap")]
+    config.trap.on_reason(judgement.reason);
+    if found.is_open() && snapshot.askable() != Askable::Nobody {
+        let generation = snapshot.generation();
+        match cache.find(address, config.ipv6_prefix, generation, turn.uptime) {
+            Some(Known::Verdict(compact)) if compact.is_ranked() => {
+                judgement = cache.judgement(compact, &config.actions, Source::Cache);
+            }
+            // Asked about before it was listed, or in vain: the list's word stands.
+            Some(_) => {}
+            None => {
+                let asked = lookups.ask(turn, config, generation, client.passing());
+                if let Asked::Failed(cause) = asked {
+                    remember_failure(turn, cache, generation, address, cause);
+                }
+            }
+        }
+    }
+    Some(act_unless_exempt(turn, config, policy, address, &judgement))
 }
 
 /// As [`decide`] where only sources without a say can be asked: nobody waits for what they say, and
 /// nobody is hindered for want of it.
-fn count_shadow<H: Host>(
-    turn: &mut Turn<'_, H>,
-    plugin: &mut Plugin,
-    context: ContextId,
-    address: ClientAddress,
-    policy: Policy,
-) -> Flow {
-    let (config, generation) = (&plugin.config, plugin.snapshot.generation());
-    match known(&plugin.cache, config, address, generation, turn) {
+fn count_shadow<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, client: Waiter) -> Flow {
+    let Waiter {
+        address, policy, ..
+    } = client;
+    let Plugin {
+        config,
+        snapshot,
+        cache,
+        lookups,
+        ..
+    } = plugin;
+    let generation = snapshot.generation();
+    match known(cache, config, address, generation, turn) {
         Some(Ok(judgement)) => return act_unless_exempt(turn, config, policy, address, &judgement),
         Some(Err(_)) => {}
         None => {
-            let waiter = Waiter {
-                context,
-                address,
-                policy: Policy {
-                    unknown: Unknown::Pass,
-                    ..policy
-                },
-            };
-            let asked = plugin.lookups.ask(turn, config, generation, waiter);
+            let asked = lookups.ask(turn, config, generation, client.passing());
             if let Asked::Failed(cause) = asked {
-                remember_failure(turn, plugin, address, cause);
+                remember_failure(turn, cache, generation, address, cause);
             }
         }
     }
-    pass_unlisted(turn, &plugin.config, policy, address)
+    pass_unlisted(turn, config, policy, address)
 }
 
 /// Lets a client pass whom nobody lists.
@@ -247,7 +277,7 @@ fn ask<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, waiter: Waiter) -> 
         Asked::Held => Flow::Pause,
         Asked::Passing => pass_unknown(turn, waiter.policy),
         Asked::Failed(cause) => {
-            remember_failure(turn, plugin, waiter.address, cause);
+            remember_failure(turn, &mut plugin.cache, generation, waiter.address, cause);
             let (client, policy) = (Some(waiter.address), waiter.policy);
             fail_unless_exempt(turn, &plugin.config, policy, client, cause)
         }
@@ -257,17 +287,15 @@ fn ask<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, waiter: Waiter) -> 
 /// Remembers that this address could not be asked about, so that its next requests do not try again.
 fn remember_failure<H: Host>(
     turn: &mut Turn<'_, H>,
-    plugin: &mut Plugin,
+    cache: &mut Cache,
+    generation: u32,
     address: ClientAddress,
     cause: FailureCause,
 ) {
     // The breaker costs nothing to ask again, and may close any moment.
     if cause != FailureCause::Breaker {
-        let (key, generation) = (Key::exact(address), plugin.snapshot.generation());
-        let random = turn.random.draw();
-        plugin
-            .cache
-            .keep_failure(key, cause, generation, turn.uptime, random);
+        let (key, random) = (Key::exact(address), turn.random.draw());
+        cache.keep_failure(key, cause, generation, turn.uptime, random);
     }
 }
 

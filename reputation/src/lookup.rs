@@ -29,6 +29,14 @@ pub struct Found<'a> {
     pub expires: Option<UnixSeconds>,
 }
 
+impl Found<'_> {
+    /// Whether more is to be heard: lists alone hold the address to be suspicious, and what else is said
+    /// of it may make it worse, or better. What lists alone hold to be malicious is decided.
+    pub fn is_open(&self) -> bool {
+        (self.rank, self.band) == (Rank::Score, Band::Suspicious)
+    }
+}
+
 /// The entry that speaks for `address` at `now`: the higher rank, then the longer prefix, then the
 /// overlay's. Where the overlay has a mask, the base counts for nothing. Never allocates.
 pub fn find<'a, B: AsRef<[u8]>>(

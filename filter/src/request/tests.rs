@@ -30,6 +30,7 @@ type Entry = (&'static str, Rank, Basis, Option<u32>);
 
 const BAN: Basis = Basis::Action(Action::Deny);
 const LISTED: Basis = Basis::Band(Band::Malicious);
+const DOUBTED: Basis = Basis::Band(Band::Suspicious);
 
 impl Stage {
     fn new(json: &str) -> Self {
@@ -162,16 +163,16 @@ fn image(kind: Kind, entries: &[Entry]) -> Vec<u8> {
     };
     let mut builder = ImageBuilder::new(meta);
     for (cidr, rank, basis, lives) in entries {
-        let allowed = matches!(basis, Basis::Action(Action::Allow));
+        let (band, score) = match basis {
+            Basis::Action(Action::Allow) => (Band::Clean, 0),
+            Basis::Band(Band::Suspicious) => (Band::Suspicious, 56),
+            _ => (Band::Malicious, 100),
+        };
         let class = builder.class(&Class {
             rank: *rank,
             basis: *basis,
-            band: if allowed {
-                Band::Clean
-            } else {
-                Band::Malicious
-            },
-            score: if allowed { 0 } else { 100 },
+            band,
+            score,
             reason: "the list".to_owned(),
         });
         let decided = Decided {
@@ -498,6 +499,101 @@ fn an_unknown_address_is_asked_about_once_and_known_the_next_time() {
         Some("cache")
     );
     assert_eq!(stage.count("portcullis_lookups_total.outcome.ok"), 1);
+}
+
+/// Where lists alone make 192.0.2.1 suspicious, and the sidecar can be asked.
+fn doubting(json: &str) -> Stage {
+    let mut stage = Stage::new(json);
+    stage.load(&[("192.0.2.1", Rank::Score, DOUBTED, None)], &[], 1, true);
+    stage
+}
+
+#[test]
+fn what_lists_alone_make_suspicious_is_tagged_at_once_and_refused_when_all_words_say_so() {
+    let mut stage = doubting(HOLD);
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue, "never held");
+    let score = |stage: &Stage| stage.host.header("x-portcullis-score");
+    assert_eq!(score(&stage).as_deref(), Some("56"));
+    let token = stage.asked();
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    assert!(stage.host.calls().is_empty(), "asked about once");
+    stage.answer_with(token, &deny_verdict("192.0.2.1/32"));
+    assert_eq!(stage.request("192.0.2.1"), Flow::Pause);
+    assert_eq!(stage.status(), 403);
+    let counted = "portcullis_verdicts_total.action.deny.source.cache.mode.enforce";
+    assert_eq!(stage.count(counted), 1);
+}
+
+#[test]
+fn who_is_vouched_for_passes_although_lists_alone_make_him_suspicious() {
+    let mut stage = doubting(ENFORCE);
+    stage.request("192.0.2.1");
+    let token = stage.asked();
+    let vouched = Verdict {
+        score: 20,
+        rank: Some(Rank::Score),
+        ..clean_verdict("192.0.2.1/32")
+    };
+    stage.answer_with(token, &vouched);
+    stage.host.clear_headers();
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    assert_eq!(stage.host.header("x-portcullis-action"), None);
+}
+
+#[test]
+fn a_clean_word_of_before_the_list_does_not_outweigh_it_and_is_not_asked_for_again() {
+    let mut stage = Stage::new(ENFORCE);
+    stage.load(&[], &[], 1, true);
+    stage.request("192.0.2.1");
+    let token = stage.asked();
+    stage.answer_with(token, &clean_verdict("192.0.2.1/32"));
+    stage.load(&[("192.0.2.1", Rank::Score, DOUBTED, None)], &[], 1, true);
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    let action = stage.host.header("x-portcullis-action");
+    assert_eq!(action.as_deref(), Some("tag"));
+    assert!(stage.host.calls().is_empty());
+}
+
+#[test]
+fn the_lists_word_stands_when_the_sidecar_cannot_be_asked() {
+    let closed = r#"{"mode":"enforce","failure":"closed","unknown":"hold"}"#;
+    let mut stage = doubting(closed);
+    let tagged = |stage: &mut Stage| {
+        stage.host.clear_headers();
+        assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+        assert!(stage.host.sent().is_empty());
+        let action = stage.host.header("x-portcullis-action");
+        assert_eq!(action.as_deref(), Some("tag"));
+    };
+    tagged(&mut stage);
+    let token = stage.asked();
+    stage.answer(token, "", b"");
+    tagged(&mut stage);
+    assert!(stage.host.calls().is_empty(), "known as failed");
+    stage.host.call_error.set(Some(CallError::Cluster));
+    for _ in 0..8 {
+        stage.now = stage.now.plus(3);
+        tagged(&mut stage);
+    }
+    stage.host.call_error.set(None);
+    tagged(&mut stage);
+    assert!(stage.host.calls().is_empty(), "the breaker is open");
+    for cause in ["unavailable", "breaker"] {
+        let failed = format!("portcullis_failures_total.policy.closed.cause.{cause}");
+        assert_eq!(stage.count(&failed), 0);
+    }
+}
+
+#[test]
+fn nothing_is_asked_about_who_is_malicious_by_lists_alone_or_where_nobody_can_be_asked() {
+    let mut stage = Stage::new(ENFORCE);
+    let listed = [("192.0.2.1", Rank::Score, LISTED, None)];
+    stage.load(&listed, &[], 1, true);
+    assert_eq!(stage.request("192.0.2.1"), Flow::Pause);
+    let doubted = [("192.0.2.1", Rank::Score, DOUBTED, None)];
+    stage.load(&doubted, &[], 1, false);
+    assert_eq!(stage.request("192.0.2.1"), Flow::Continue);
+    assert!(stage.host.calls().is_empty());
 }
 
 #[test]

@@ -174,7 +174,8 @@ impl Lookup {
         let published = self.publisher.current();
         let found = published
             .as_ref()
-            .and_then(|images| images.find(address, now));
+            .and_then(|images| images.find(address, now))
+            .filter(|found| !found.is_open());
         let host = Cidr::host(address);
         let heard = match &found {
             Some(_) => Heard::default(),

@@ -1,5 +1,6 @@
 //! The answer to "what about this address?": from the images as the filter reads them, then from what
-//! providers answered before, then by asking them, for as long as the caller waits.
+//! providers answered before, then by asking them, for as long as the caller waits. What lists alone hold
+//! to be suspicious stands in the images, and is weighed with all other words all the same.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,24 +75,19 @@ impl Lookup {
         let now = self.clock.now();
         let view = self.sources.view();
         let published = self.publisher.current();
-        if let Some(found) = published
-            .as_ref()
-            .and_then(|images| images.find(address, now))
-        {
-            let scope = view.scope(
-                published.as_deref(),
-                address,
-                prefix,
-                Some(found.prefix_len),
-            );
-            let verdict = verdict_of(&found, address, scope, now);
+        let images = published.as_deref();
+        let found = images.and_then(|images| images.find(address, now));
+        let listed = found.as_ref().map(|found| found.prefix_len);
+        if let Some(found) = found.as_ref().filter(|found| !found.is_open()) {
+            let scope = view.scope(images, address, prefix, listed);
+            let verdict = verdict_of(found, address, scope, now);
             return self.with_shadow(&view, verdict, address, &ByProvider::default(), now);
         }
         let begun = Instant::now();
         let heard = self.streams.hear(&view.setup, address, wait).await;
         if let Some(decision) = &heard.decision {
             let len = Some(decision.cidr.len());
-            let scope = view.scope(published.as_deref(), address, prefix, len);
+            let scope = view.scope(images, address, prefix, len);
             let verdict = verdict_by(decision, scope, heard.for_s.unwrap_or_default());
             return self.with_shadow(&view, verdict, address, &ByProvider::default(), now);
         }
@@ -99,9 +95,14 @@ impl Lookup {
         let (answers, life) = self.ask(&view, address, left, now).await;
         let life = life.with(&heard);
         // Of the addresses beside it nothing was heard.
-        let found = heard.for_s.or(heard.waiting.then_some(0)).map(|_| u8::MAX);
-        let scope = view.scope(published.as_deref(), address, prefix, found);
-        let verdict = view.weigh(address, scope, &answers, life, self.clock.now());
+        let alone = heard.for_s.or(heard.waiting.then_some(0)).map(|_| u8::MAX);
+        let scope = view.scope(images, address, prefix, alone.or(listed));
+        let weighed = view.weigh(address, scope, &answers, life, self.clock.now());
+        let verdict = Verdict {
+            // Even if it is clean now: that tells the filter that what lists alone say is weighed in.
+            rank: weighed.rank.or(found.map(|found| found.rank)),
+            ..weighed
+        };
         if !verdict.provisional {
             self.scores.note(verdict.score, now);
         }
@@ -133,10 +134,10 @@ impl Lookup {
         let now = self.clock.now();
         let host = Cidr::host(address);
         let published = self.publisher.current();
-        if let Some(found) = published
+        let found = published
             .as_ref()
-            .and_then(|images| images.find(address, now))
-        {
+            .and_then(|images| images.find(address, now));
+        if let Some(found) = found.filter(|found| !found.is_open()) {
             return Some(verdict_of(&found, address, host, now));
         }
         let view = self.sources.view();

@@ -67,7 +67,7 @@ impl View {
         (indicators, score)
     }
 
-    /// The verdict of an address that no image knows.
+    /// The verdict of an address that no image's entry decides about.
     pub fn weigh(
         &self,
         address: ClientAddress,

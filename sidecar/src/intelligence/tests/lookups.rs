@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use reputation::{Action, Band, Rank, Verdict};
 
-use crate::intelligence::Removal;
 use crate::intelligence::testing::{Harness, StandIn, until};
+use crate::intelligence::{Published, Removal};
 
 fn answer(score: u32) -> String {
     format!("{{\"data\":{{\"abuseConfidenceScore\":{score},\"lastReportedAt\":null}}}}")
@@ -48,6 +48,81 @@ async fn a_provider_is_asked_as_documented_and_its_word_becomes_a_verdict() {
     );
     assert_eq!(asked.headers["key"], "sesame");
     assert_eq!(asked.headers["accept"], "application/json");
+}
+
+/// A list of weight 0.75 that says 75 of 198.18.0.1, which is 56, and of 198.18.0.2 with another 89.
+async fn listed(stand_in: &StandIn, provider: &str) -> Harness {
+    let list = |name: &str, score: u32| {
+        format!(
+            "[[feed]]\nname = \"{name}\"\npath = \"{{dir}}/{name}\"\nformat = \"plain\"\n\
+             score = {score}\nweight = 0.75\n"
+        )
+    };
+    let config = format!(
+        "[guard]\npermit_special = true\n\
+         [[provider]]\n{provider}\nbase_url = \"{}\"\nkey = \"secret:key\"\nweight = 0.75\n\
+         [secret.key]\nfrom = \"file\"\nname = \"{{dir}}/key\"\n{}{}",
+        stand_in.url,
+        list("one", 75),
+        list("two", 100),
+    );
+    let files = [
+        ("key", "sesame\n"),
+        ("one", "198.18.0.1\n198.18.0.2\n"),
+        ("two", "198.18.0.2\n"),
+    ];
+    let harness = Harness::start_with(&files, &config).await;
+    let both = |now: &Published| {
+        now.manifest.lookups && (1..=2).all(|low| found(now, &format!("198.18.0.{low}")))
+    };
+    harness.published(both).await;
+    harness
+}
+
+fn found(now: &Published, address: &str) -> bool {
+    now.find(address.parse().unwrap(), now.manifest.built_at)
+        .is_some()
+}
+
+#[tokio::test]
+async fn a_lists_word_and_a_providers_make_one_score_wherever_one_looks() {
+    let stand_in = StandIn::start(200, &answer(100)).await;
+    let harness = listed(&stand_in, "kind = \"abuseipdb\"").await;
+    let address = "198.18.0.1".parse().unwrap();
+    let known = || harness.intelligence.known(address).unwrap();
+    assert_eq!((known().score, known().band), (56, Band::Suspicious));
+    let verdict = harness.verdict("198.18.0.1").await;
+    assert_eq!((verdict.score, verdict.action), (89, Action::Deny));
+    assert_eq!(verdict.rank, Some(Rank::Score));
+    assert_eq!((known().score, known().action), (89, Action::Deny));
+    let explained = harness.intelligence.explain(address).await;
+    assert_eq!((explained.score, explained.action), (89, Action::Deny));
+    assert_eq!(explained.rule.unwrap().action, Action::Deny);
+    assert_eq!(stand_in.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_trusted_word_caps_what_a_list_makes_suspicious_and_the_filter_is_told_that_it_does() {
+    let benign = r#"{"ip":"198.18.0.1","noise":true,"riot":true,"classification":"benign"}"#;
+    let stand_in = StandIn::start(200, benign).await;
+    let harness = listed(&stand_in, "kind = \"greynoise\"").await;
+    let verdict = harness.verdict("198.18.0.1").await;
+    assert_eq!((verdict.score, verdict.band), (20, Band::Clean));
+    assert_eq!(verdict.rank, Some(Rank::Score));
+    let explained = harness
+        .intelligence
+        .explain("198.18.0.1".parse().unwrap())
+        .await;
+    assert_eq!((explained.score, explained.rule), (20, None));
+}
+
+#[tokio::test]
+async fn what_lists_alone_make_malicious_is_decided_without_asking() {
+    let stand_in = StandIn::start(200, &answer(100)).await;
+    let harness = listed(&stand_in, "kind = \"abuseipdb\"").await;
+    let verdict = harness.verdict("198.18.0.2").await;
+    assert_eq!((verdict.score, verdict.action), (89, Action::Deny));
+    assert!(stand_in.seen().is_empty());
 }
 
 #[tokio::test]
