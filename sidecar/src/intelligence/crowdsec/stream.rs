@@ -144,7 +144,8 @@ impl Stream {
         if question == Question::Everything {
             state.left_out = left_out;
             if is_doubtful(before.len(), after.len(), shrink) && !state.doubted {
-                state.doubted = true;
+                // With a new key the last full answer may be fresh still: only another one settles it.
+                (state.doubted, state.complete) = (true, None);
                 return Taken::Doubted {
                     before: before.len(),
                     now: after.len(),

@@ -265,6 +265,7 @@ fn an_api_that_has_lost_most_of_its_decisions_is_asked_again_before_it_is_believ
     };
     assert_eq!(rig.take(Question::Everything, &few), doubted);
     assert_eq!(rig.stream.entries().len(), 100);
+    assert_eq!(rig.question(), Question::Everything);
     assert_eq!(rig.take(Question::Everything, &few), Taken::Changed);
     assert_eq!(rig.stream.entries().len(), 3);
 }
