@@ -11,7 +11,7 @@ use crate::cache::{Cache, Key, Known};
 use crate::client::{self, AddressKind};
 use crate::config::{Config, Failure, Policy, Strip, Unknown};
 use crate::host::{ContextId, Flow, Host};
-use crate::lookups::{Answered, Asked, Waiter, concerns, remember};
+use crate::lookups::{Answered, Asked, Lookups, Waiter, concerns, remember};
 use crate::metrics::FailureCause;
 use crate::plugin::Plugin;
 use crate::ready::{self, Readiness};
@@ -147,12 +147,7 @@ fn act_as_listed<H: Host>(
             }
             // Asked about before it was listed, or in vain: the list's word stands.
             Some(_) => {}
-            None => {
-                let asked = lookups.ask(turn, config, generation, client.passing());
-                if let Asked::Failed(cause) = asked {
-                    remember_failure(turn, cache, generation, address, cause);
-                }
-            }
+            None => ask_in_passing(turn, config, cache, lookups, generation, client),
         }
     }
     Some(act_unless_exempt(turn, config, policy, address, &judgement))
@@ -175,14 +170,24 @@ fn count_shadow<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, client: Wa
     match known(cache, config, address, generation, turn) {
         Some(Ok(judgement)) => return act_unless_exempt(turn, config, policy, address, &judgement),
         Some(Err(_)) => {}
-        None => {
-            let asked = lookups.ask(turn, config, generation, client.passing());
-            if let Asked::Failed(cause) = asked {
-                remember_failure(turn, cache, generation, address, cause);
-            }
-        }
+        None => ask_in_passing(turn, config, cache, lookups, generation, client),
     }
     pass_unlisted(turn, config, policy, address)
+}
+
+/// Asks about a client for whom nobody waits. What cannot be asked is no failure of the request.
+fn ask_in_passing<H: Host>(
+    turn: &mut Turn<'_, H>,
+    config: &Config,
+    cache: &mut Cache,
+    lookups: &mut Lookups,
+    generation: u32,
+    client: Waiter,
+) {
+    let asked = lookups.ask(turn, config, generation, client.passing());
+    if let Asked::Failed(cause) = asked {
+        remember_failure(turn, cache, generation, client.address, cause);
+    }
 }
 
 /// Lets a client pass whom nobody lists.

@@ -10,7 +10,7 @@ use super::formats::LineFault;
 use super::guard::Dropped;
 use crate::config::{CrowdSec, Feed, FeedSource};
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct FeedStatus {
     pub name: String,
     pub family: String,
@@ -61,18 +61,7 @@ impl FeedStatus {
             format: feed.format.name().to_owned(),
             source: place(&feed.source),
             refresh_s: feed.refresh.as_secs(),
-            entries: 0,
-            in_shadow: 0,
-            skipped: 0,
-            faults: Vec::new(),
-            dropped: Dropped::default(),
-            left_out: BTreeMap::new(),
-            last_success: None,
-            age_s: None,
-            last_error: None,
-            trial_until: None,
-            held: false,
-            held_because: None,
+            ..Self::default()
         }
     }
 
@@ -85,18 +74,7 @@ impl FeedStatus {
             format: "crowdsec".to_owned(),
             source: place(&FeedSource::Url(config.url.clone())),
             refresh_s: refresh.as_secs(),
-            entries: 0,
-            in_shadow: 0,
-            skipped: 0,
-            faults: Vec::new(),
-            dropped: Dropped::default(),
-            left_out: BTreeMap::new(),
-            last_success: None,
-            age_s: None,
-            last_error: None,
-            trial_until: None,
-            held: false,
-            held_because: None,
+            ..Self::default()
         }
     }
 }
