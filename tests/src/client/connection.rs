@@ -1,11 +1,11 @@
 //! One connection: what is written to it and what is read from it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::{Headers, Request, Response};
@@ -29,12 +29,32 @@ impl Connection {
     pub async fn open(to: SocketAddr) -> Result<Self, KitError> {
         let stream = TcpStream::connect(to).await;
         let stream = stream.map_err(KitError::io(format!("cannot connect to {to}")))?;
+        Ok(Self::over(stream))
+    }
+
+    /// As [`Self::open`], as a client with this address of this machine.
+    pub async fn open_from(from: IpAddr, to: SocketAddr) -> Result<Self, KitError> {
+        let connect = async {
+            let socket = match from {
+                IpAddr::V4(_) => TcpSocket::new_v4()?,
+                IpAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            socket.bind(SocketAddr::new(from, 0))?;
+            socket.connect(to).await
+        };
+        let stream = connect.await;
+        Ok(Self::over(stream.map_err(KitError::io(format!(
+            "cannot connect to {to} from {from}"
+        )))?))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         // A request is written whole; waiting for more to send would only delay it.
         let _ = stream.set_nodelay(true);
-        Ok(Self {
+        Self {
             stream: Box::new(stream),
             pending: Vec::new(),
-        })
+        }
     }
 
     pub async fn open_unix(path: &Path) -> Result<Self, KitError> {

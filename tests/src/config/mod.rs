@@ -35,10 +35,13 @@ pub struct EdgeConfig {
 impl EdgeConfig {
     /// `envoy/envoy.yaml` and `envoy/portcullis.yaml` as they are shipped.
     pub fn shipped() -> Result<Self, KitError> {
-        Ok(Self {
-            bootstrap: read(&parts::in_checkout("envoy/envoy.yaml"))?,
-            plugin: Plugin::new(read(&parts::in_checkout("envoy/portcullis.yaml"))?),
-        })
+        Self::of(read(&parts::in_checkout("envoy/envoy.yaml"))?)
+    }
+
+    /// Somebody's own configuration. The plugin's file is the shipped one, for where it refers to that.
+    pub fn of(bootstrap: Value) -> Result<Self, KitError> {
+        let plugin = Plugin::new(read(&parts::in_checkout("envoy/portcullis.yaml"))?);
+        Ok(Self { bootstrap, plugin })
     }
 
     /// The bootstrap.
@@ -159,6 +162,10 @@ impl EdgeConfig {
 
     pub fn set_admin(&mut self, address: SocketAddr) -> Result<(), KitError> {
         *self.at("/admin/address")? = socket(address);
+        if self.cluster("envoy_admin").is_err() {
+            // Not every configuration shows its statistics elsewhere.
+            return Ok(());
+        }
         self.set_cluster("envoy_admin", &Endpoint::Tcp(address), None)
     }
 
@@ -213,6 +220,7 @@ pub fn read(path: &Path) -> Result<Value, KitError> {
         .map_err(|error| KitError::Config(format!("YAML in {}: {error}", path.display())))
 }
 
-fn socket(address: SocketAddr) -> Value {
+/// An address as Envoy writes it.
+pub fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }

@@ -17,11 +17,16 @@ use crate::error::KitError;
 use crate::parts;
 use crate::sidecar::Addresses;
 
+/// The listener where clients connect, as shipped.
+const EDGE: &str = "edge";
+
 pub struct EnvoyBuilder {
     pub config: EdgeConfig,
     binary: PathBuf,
     concurrency: u32,
     prefix: Vec<String>,
+    edge: String,
+    arguments: Vec<String>,
 }
 
 impl Envoy {
@@ -43,19 +48,21 @@ impl Envoy {
             binary: binary.to_path_buf(),
             concurrency: 1,
             prefix: Vec::new(),
+            edge: EDGE.to_owned(),
+            arguments: Vec::new(),
         }
     }
 
-    async fn until_live(&mut self) -> Result<(), KitError> {
+    async fn until_live(&mut self, edge: &str) -> Result<(), KitError> {
         let admin = self.admin;
         let live = async |_: &Child| {
             let ready = Request::get("/ready").send(admin).await;
             ready.is_ok_and(|response| response.status == 200)
-                && Listeners::of(admin).await.edge.is_some()
+                && Listeners::of(admin, edge).await.edge.is_some()
         };
         let wanted = "it is live and listens";
         self.child.wait_until(wanted, START_LIMIT, live).await?;
-        self.addresses = Listeners::of(admin).await;
+        self.addresses = Listeners::of(admin, edge).await;
         Ok(())
     }
 }
@@ -63,6 +70,19 @@ impl Envoy {
 impl EnvoyBuilder {
     pub fn concurrency(mut self, workers: u32) -> Self {
         self.concurrency = workers;
+        self
+    }
+
+    /// The name of the listener where clients connect, in a configuration that is not the shipped one.
+    pub fn edge(mut self, listener: &str) -> Self {
+        listener.clone_into(&mut self.edge);
+        self
+    }
+
+    /// Further words on its command line.
+    pub fn arguments(mut self, words: &[&str]) -> Self {
+        self.arguments
+            .extend(words.iter().map(|&word| word.to_owned()));
         self
     }
 
@@ -142,7 +162,7 @@ impl EnvoyBuilder {
             plugin: Mutex::new(self.config.plugin().clone()),
             folder,
         };
-        envoy.until_live().await?;
+        envoy.until_live(&self.edge).await?;
         Ok(envoy)
     }
 
@@ -162,6 +182,7 @@ impl EnvoyBuilder {
                 "--file-flush-interval-msec",
                 "50",
             ])
+            .args(&self.arguments)
             .args(["--concurrency", &self.concurrency.to_string(), "-c"])
             .arg(config)
             .arg("--admin-address-path")

@@ -26,11 +26,11 @@ impl Envoy {
 }
 
 impl Listeners {
-    /// Those that listen by now.
-    pub async fn of(admin: SocketAddr) -> Self {
+    /// Those that listen by now; `edge` is the name of the one where clients connect.
+    pub async fn of(admin: SocketAddr, edge: &str) -> Self {
         let listing = listing(admin).await;
         Self {
-            edge: find(&listing, "edge"),
+            edge: find(&listing, edge),
             reputation_api: find(&listing, "reputation_api"),
             stats: find(&listing, "stats"),
         }

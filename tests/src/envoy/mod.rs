@@ -3,6 +3,7 @@
 mod builder;
 mod listeners;
 mod push;
+mod validate;
 mod version;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use crate::prometheus;
 
 pub use builder::EnvoyBuilder;
 use listeners::{ANY_PORT, Listeners};
+pub use validate::validate;
 pub use version::knows_masks;
 
 /// Compiling the plugin takes most of it, on a busy machine.

@@ -27,6 +27,7 @@ mod errors;
 mod exempt;
 mod failures;
 mod faults;
+mod install;
 mod ipv6;
 mod isolation;
 mod limits;
