@@ -70,6 +70,12 @@ impl CrowdSec {
         Ok(key)
     }
 
+    /// How `cscli` is called for this Local API.
+    pub fn cscli_command(&self) -> String {
+        let binary = self.binaries.join("cscli");
+        format!("{} -c {}", binary.display(), self.config_file().display())
+    }
+
     /// Runs a command that must succeed; returns what it printed.
     pub fn cscli(&self, arguments: &[&str]) -> Result<String, KitError> {
         let binary = self.binaries.join("cscli");

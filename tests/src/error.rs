@@ -38,6 +38,8 @@ pub enum KitError {
     Envelope(String),
     #[error("the answer is not HTTP: {0}")]
     Http(String),
+    #[error("{0}")]
+    Page(String),
     #[error("no port between {0} and {1} is free")]
     NoPort(u16, u16),
 }

@@ -37,6 +37,7 @@ mod metrics;
 mod monitor;
 mod monitoring;
 mod otlp;
+mod pages;
 mod plugin_file;
 mod precedence;
 mod provider;
