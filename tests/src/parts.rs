@@ -77,6 +77,11 @@ pub fn collector() -> Result<PathBuf, KitError> {
     )
 }
 
+/// kubectl, which renders kustomizations without a cluster.
+pub fn kubectl() -> Result<PathBuf, KitError> {
+    part("PORTCULLIS_KUBECTL", "kubectl/kubectl")
+}
+
 /// A file of the checkout.
 pub fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)

@@ -9,6 +9,8 @@ mod envoy;
 mod error;
 mod filter;
 mod finish;
+mod kubectl;
+mod manifests;
 mod moto;
 mod redis;
 mod run;
@@ -82,6 +84,8 @@ enum Task {
         #[arg(long, default_value = envoy::DEFAULT_VERSION)]
         envoy: String,
     },
+    /// Write what is made out of other files of this repository: the alerts as a PrometheusRule.
+    Manifests,
     /// Fetch Envoy's release binary and print where it lies.
     Envoy {
         #[arg(long, default_value = envoy::DEFAULT_VERSION)]
@@ -124,6 +128,7 @@ impl Task {
                 };
                 demo::run(&workspace, &options)
             }
+            Self::Manifests => manifests::write(&workspace),
             Self::Test { envoy, only } => tests::run(&workspace, &tests::Options { envoy, only }),
             Self::Bench {
                 failure_policy: true,

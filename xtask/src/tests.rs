@@ -7,7 +7,7 @@ use kit::config::EdgeConfig;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{chromium, collector, debian, envoy, filter, moto, redis, run, say, sidecar};
+use crate::{chromium, collector, debian, envoy, filter, kubectl, moto, redis, run, say, sidecar};
 
 /// Crates that are built for Wasm only.
 const WASM_ONLY: [&str; 2] = ["--exclude", "noop"];
@@ -30,6 +30,7 @@ struct Built {
     prometheus: PathBuf,
     alertmanager: PathBuf,
     collector: PathBuf,
+    kubectl: PathBuf,
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
@@ -94,6 +95,7 @@ fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
         prometheus: debian::ensure(workspace, &debian::PROMETHEUS)?,
         alertmanager: debian::ensure(workspace, &debian::ALERTMANAGER)?,
         collector: collector::ensure(workspace)?,
+        kubectl: kubectl::ensure(workspace)?,
     })
 }
 
@@ -146,7 +148,8 @@ fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(
         .env("PORTCULLIS_MOTO", absolute(&built.moto))
         .env("PORTCULLIS_PROMETHEUS", absolute(&built.prometheus))
         .env("PORTCULLIS_ALERTMANAGER", absolute(&built.alertmanager))
-        .env("PORTCULLIS_COLLECTOR", absolute(&built.collector));
+        .env("PORTCULLIS_COLLECTOR", absolute(&built.collector))
+        .env("PORTCULLIS_KUBECTL", absolute(&built.kubectl));
     run::run(&mut command)
 }
 

@@ -3,6 +3,7 @@
 
 mod block;
 mod commands;
+mod headings;
 mod likeness;
 mod links;
 mod marker;

@@ -33,6 +33,7 @@ mod isolation;
 mod limits;
 mod local_replies;
 mod logs;
+mod mesh;
 mod metrics;
 mod monitor;
 mod monitoring;

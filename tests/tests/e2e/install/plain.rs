@@ -1,8 +1,9 @@
 //! Somebody's own `envoy.yaml`, and the edits of docs/install-envoy.md in it, as a reader makes them.
 
 use kit::config::{EdgeConfig, Endpoint, insert, read};
+use kit::pages::Page;
 use kit::sidecar::Addresses;
-use kit::{Page, Upstream, parts};
+use kit::{Upstream, parts};
 use serde_json::Value;
 
 /// The listener that clients reach in the fixture.
@@ -22,7 +23,7 @@ pub struct Plain {
 }
 
 pub fn page() -> Page {
-    Page::read("install-envoy.md").unwrap()
+    Page::read("docs/install-envoy.md").unwrap()
 }
 
 impl Plain {

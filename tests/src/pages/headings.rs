@@ -1,35 +1,14 @@
-//! A page of documentation, read for what a reader copies out of it: the blocks of code under its headings.
+//! What stands under a heading of a page.
 
 use serde_json::Value;
 
+use super::Page;
 use crate::error::KitError;
-use crate::parts;
-
-/// A page in `docs`.
-pub struct Page {
-    name: String,
-    text: String,
-}
 
 impl Page {
-    pub fn read(name: &str) -> Result<Self, KitError> {
-        let path = parts::in_checkout("docs").join(name);
-        let text = std::fs::read_to_string(&path)
-            .map_err(KitError::io(format!("cannot read {}", path.display())))?;
-        Ok(Self {
-            name: name.to_owned(),
-            text,
-        })
-    }
-
     /// The one block of YAML below the heading of these words, before the next heading.
     pub fn block(&self, heading: &str) -> Result<String, KitError> {
-        let missing = |what: &str| {
-            KitError::Fixture(format!(
-                "docs/{} has no {what} under {heading:?}",
-                self.name
-            ))
-        };
+        let missing = |what: &str| self.fault(&format!(" no {what} under {heading:?}"));
         let section = self.section(heading).ok_or_else(|| missing("text"))?;
         let mut blocks = section.split("```yaml\n").skip(1);
         let block = blocks.next().and_then(|rest| rest.split("```").next());
@@ -44,7 +23,7 @@ impl Page {
     pub fn yaml(&self, heading: &str) -> Result<Value, KitError> {
         let block = self.block(heading)?;
         serde_norway::from_str(&block)
-            .map_err(|error| KitError::Fixture(format!("docs/{}: {heading}: {error}", self.name)))
+            .map_err(|error| self.fault(&format!(" under {heading:?}: {error}")))
     }
 
     fn section(&self, heading: &str) -> Option<&str> {
@@ -67,7 +46,7 @@ mod tests {
     #[test]
     fn a_block_is_found_under_its_heading_and_no_other() {
         let page = Page {
-            name: "x.md".to_owned(),
+            path: "x.md".to_owned(),
             text: "# A\n\n## B\n\n```yaml\na: 1\n```\n\n## C\ntext\n\n### B and C\n```yaml\n- 2\n```\n".to_owned(),
         };
         assert_eq!(page.yaml("B").unwrap(), serde_json::json!({"a": 1}));
