@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -16,12 +15,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::child::Child;
-use crate::client::Request;
 use crate::config::{insert, read};
 use crate::error::KitError;
 use crate::{parts, ports};
-
-const START_LIMIT: Duration = Duration::from_secs(30);
 
 pub struct Alertmanager {
     /// It ends with this value.
@@ -64,11 +60,7 @@ impl Alertmanager {
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.path={}", folder.path().display()));
         let mut child = Child::spawn("alertmanager", &mut command, folder.path())?;
-        let ready = async |_: &Child| {
-            let answer = Request::get("/-/ready").send(address).await;
-            answer.is_ok_and(|response| response.status == 200)
-        };
-        child.wait_until("it is ready", START_LIMIT, ready).await?;
+        child.wait_until_answers(address, "/-/ready").await?;
         Ok(Self {
             _child: child,
             _folder: folder,

@@ -1,6 +1,7 @@
 //! A process of ours: its output goes to files, and it ends with its handle.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -8,8 +9,11 @@ use std::time::Duration;
 use rustix::process;
 use tokio::time::{Instant, sleep};
 
+use crate::client::Request;
 use crate::error::KitError;
 use crate::wait::STEP;
+
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// How much of a log is shown when a part fails.
 const TAIL_LINES: usize = 40;
@@ -131,6 +135,19 @@ impl Child {
             }
             sleep(STEP).await;
         }
+    }
+
+    /// Waits until it answers a GET of `path` with 200.
+    pub async fn wait_until_answers(
+        &mut self,
+        address: SocketAddr,
+        path: &'static str,
+    ) -> Result<(), KitError> {
+        let ready = async |_: &Self| {
+            let answer = Request::get(path).send(address).await;
+            answer.is_ok_and(|response| response.status == 200)
+        };
+        self.wait_until("it is ready", START_LIMIT, ready).await
     }
 }
 

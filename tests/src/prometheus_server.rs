@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,7 +13,6 @@ use crate::config::{insert, read};
 use crate::error::KitError;
 use crate::{parts, ports};
 
-const START_LIMIT: Duration = Duration::from_secs(30);
 const FOLDER: &str = "envoy/monitoring";
 
 pub struct PrometheusServer {
@@ -49,11 +47,7 @@ impl PrometheusServer {
             ))
             .arg(argument("--storage.tsdb.path", &folder.path().join("data")));
         let mut child = Child::spawn("prometheus", &mut command, folder.path())?;
-        let ready = async |_: &Child| {
-            let answer = Request::get("/-/ready").send(address).await;
-            answer.is_ok_and(|response| response.status == 200)
-        };
-        child.wait_until("it is ready", START_LIMIT, ready).await?;
+        child.wait_until_answers(address, "/-/ready").await?;
         Ok(Self {
             _child: child,
             _folder: folder,
