@@ -48,7 +48,7 @@ pub fn build(workspace: &Workspace, variant: Variant) -> Result<PathBuf, Error> 
         variant.file_name(),
         toolchain::TARGET
     ));
-    let mut command = wasm_cargo(workspace, route, "build", "filter", variant);
+    let mut command = wasm_cargo(workspace, route, "build", "filter", variant)?;
     run::run(command.args(["--lib", "--profile", "wasm"]))?;
     let raw = built_by_cargo(workspace, variant, "filter.wasm");
     let finished = workspace.built(variant.file_name());
@@ -60,7 +60,7 @@ pub fn build_noop(workspace: &Workspace) -> Result<PathBuf, Error> {
     let route = toolchain::ensure()?;
     say::step("building the stock no-op filter");
     let variant = Variant::Shipped;
-    let mut command = wasm_cargo(workspace, route, "build", "noop", variant);
+    let mut command = wasm_cargo(workspace, route, "build", "noop", variant)?;
     run::run(command.args(["--profile", "wasm"]))?;
     Ok(built_by_cargo(workspace, variant, "noop.wasm"))
 }
@@ -68,7 +68,7 @@ pub fn build_noop(workspace: &Workspace) -> Result<PathBuf, Error> {
 /// Lints the plugin for the target it runs on.
 pub fn lint(workspace: &Workspace) -> Result<(), Error> {
     let route = toolchain::ensure()?;
-    let mut command = wasm_cargo(workspace, route, "clippy", "filter", Variant::Shipped);
+    let mut command = wasm_cargo(workspace, route, "clippy", "filter", Variant::Shipped)?;
     run::run(command.args(["--", "-D", "warnings"]))
 }
 
@@ -79,7 +79,7 @@ fn wasm_cargo(
     task: &str,
     package: &str,
     variant: Variant,
-) -> Command {
+) -> Result<Command, Error> {
     let mut command = route.cargo();
     command
         .current_dir(workspace.root())
@@ -87,7 +87,8 @@ fn wasm_cargo(
         .args(["--target", toolchain::TARGET, "--target-dir"])
         .arg(workspace.built(variant.build_dir()))
         .args(variant.features());
-    command
+    toolchain::leave_no_place(&mut command, workspace, route.flags())?;
+    Ok(command)
 }
 
 fn built_by_cargo(workspace: &Workspace, variant: Variant, file: &str) -> PathBuf {
