@@ -45,6 +45,14 @@ pub const ALERTMANAGER: Package = Package {
     ],
 };
 
+/// A registry of images.
+pub const REGISTRY: Package = Package {
+    name: "docker-registry",
+    megabytes: 5,
+    binary: "usr/bin/docker-registry",
+    fixed: &[],
+};
+
 /// The path of the package's program, fetched first if it is not there yet.
 pub fn ensure(workspace: &Workspace, package: &Package) -> Result<PathBuf, Error> {
     let name = package.name;

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a developer runs. A table of contents; each command lives in its own module.
 
+mod audit;
 mod bench;
 mod chromium;
 mod collector;
@@ -13,12 +14,14 @@ mod kubectl;
 mod manifests;
 mod moto;
 mod redis;
+mod release;
 mod run;
 mod say;
 mod sidecar;
 mod tests;
 mod toolchain;
 mod wheel;
+mod workflows;
 mod workspace;
 
 use std::process::ExitCode;
@@ -86,6 +89,13 @@ enum Task {
     },
     /// Write what is made out of other files of this repository: the alerts as a PrometheusRule.
     Manifests,
+    /// Look at the dependencies: licences, bans, sources, and what is known against them.
+    Audit,
+    /// Build, check and publish a release, a step at a time.
+    #[command(subcommand)]
+    Release(release::Task),
+    /// End well if all jobs in NEEDS did: the one check that a merge waits for.
+    Gate,
     /// Fetch Envoy's release binary and print where it lies.
     Envoy {
         #[arg(long, default_value = envoy::DEFAULT_VERSION)]
@@ -129,7 +139,14 @@ impl Task {
                 demo::run(&workspace, &options)
             }
             Self::Manifests => manifests::write(&workspace),
-            Self::Test { envoy, only } => tests::run(&workspace, &tests::Options { envoy, only }),
+            Self::Test { envoy, only } => {
+                let options = tests::Options {
+                    envoy,
+                    only,
+                    plugin: None,
+                };
+                tests::run(&workspace, &options)
+            }
             Self::Bench {
                 failure_policy: true,
                 envoy,
@@ -150,6 +167,9 @@ impl Task {
                 };
                 bench::run(&workspace, &options)
             }
+            Self::Audit => audit::run(&workspace),
+            Self::Release(task) => release::run(&workspace, task),
+            Self::Gate => workflows::gate::run(&std::env::var("NEEDS").unwrap_or_default()),
             Self::Envoy { version } => {
                 let binary = envoy::ensure(&workspace, &version)?;
                 say::line(binary.display());

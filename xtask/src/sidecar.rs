@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{run, say};
+use crate::{run, say, toolchain};
 
 /// Builds the command `portcullis`, quickly rather than fast: enough where it is not measured. Returns
 /// where it lies.
@@ -20,6 +20,24 @@ pub fn build_optimised(workspace: &Workspace) -> Result<PathBuf, Error> {
     say::step("building the sidecar, optimised");
     run::run(cargo(workspace).arg("--release"))?;
     Ok(workspace.built("release/portcullis"))
+}
+
+/// As [`build_optimised`], with everything it needs in it: it runs on any Linux, and in an image from scratch. Names
+/// are resolved by the C library's own code, which needs no other file for `/etc/hosts` and DNS. Nothing in it tells
+/// where it was built.
+pub fn build_static(workspace: &Workspace) -> Result<PathBuf, Error> {
+    require_tools()?;
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    say::step("building the sidecar, optimised and static");
+    let mut command = cargo(workspace);
+    // With a target of its own the flags do not reach build scripts and macros, which cannot be static.
+    command.args(["--release", "--target", &target]);
+    toolchain::leave_no_place(&mut command, workspace, &["-Ctarget-feature=+crt-static"])?;
+    run::run(&mut command)?;
+    let built = workspace.built(target).join("release/portcullis");
+    let stripped = built.with_extension("stripped");
+    run::run(Command::new("strip").arg("-o").arg(&stripped).arg(&built))?;
+    Ok(stripped)
 }
 
 fn cargo(workspace: &Workspace) -> Command {

@@ -7,7 +7,10 @@ use kit::config::EdgeConfig;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{chromium, collector, debian, envoy, filter, kubectl, moto, redis, run, say, sidecar};
+use crate::{
+    audit, chromium, collector, debian, envoy, filter, kubectl, moto, redis, run, say, sidecar,
+    workflows,
+};
 
 /// Crates that are built for Wasm only.
 const WASM_ONLY: [&str; 2] = ["--exclude", "noop"];
@@ -16,6 +19,8 @@ pub struct Options {
     pub envoy: String,
     /// Names of end-to-end tests; if there are any, only they run.
     pub only: Vec<String>,
+    /// The plugin to test, if not one that is built for it.
+    pub plugin: Option<PathBuf>,
 }
 
 /// What the end-to-end tests run against.
@@ -43,7 +48,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     if options.only.is_empty() {
         check(workspace)?;
     }
-    let built = build(workspace, &options.envoy)?;
+    let built = build(workspace, options)?;
     if options.only.is_empty() {
         validate(workspace, &built)?;
     }
@@ -52,7 +57,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Formatting, lints and unit tests.
+/// Formatting, lints, the workflows, the dependencies and unit tests.
 fn check(workspace: &Workspace) -> Result<(), Error> {
     say::step("formatting");
     cargo(workspace, &["fmt", "--all", "--check"])?;
@@ -68,6 +73,8 @@ fn check(workspace: &Workspace) -> Result<(), Error> {
         .concat(),
     )?;
     filter::lint(workspace)?;
+    workflows::lint(workspace)?;
+    audit::policy(workspace)?;
     say::step("unit tests");
     let tests = [
         "test",
@@ -83,12 +90,15 @@ fn check(workspace: &Workspace) -> Result<(), Error> {
     )
 }
 
-fn build(workspace: &Workspace, version: &str) -> Result<Built, Error> {
+fn build(workspace: &Workspace, options: &Options) -> Result<Built, Error> {
     Ok(Built {
-        wasm: filter::build(workspace, filter::Variant::Shipped)?,
+        wasm: match &options.plugin {
+            Some(plugin) => plugin.clone(),
+            None => filter::build(workspace, filter::Variant::Shipped)?,
+        },
         trap: filter::build(workspace, filter::Variant::Trap)?,
         portcullis: sidecar::build(workspace)?,
-        envoy: envoy::ensure(workspace, version)?,
+        envoy: envoy::ensure(workspace, &options.envoy)?,
         redis: redis::ensure()?,
         crowdsec: debian::ensure(workspace, &debian::CROWDSEC)?,
         moto: moto::ensure(workspace)?,

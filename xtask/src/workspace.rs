@@ -23,6 +23,11 @@ impl Workspace {
         Ok(Self { root, target })
     }
 
+    /// Another checkout, such as a copy of this one.
+    pub fn at_place(root: PathBuf, target: PathBuf) -> Self {
+        Self { root, target }
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }

@@ -1,0 +1,70 @@
+//! The sidecar's image for the architecture of the machine that builds it, by `sidecar/Dockerfile`, out of the
+//! program that lies in `target/image`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::error::Error;
+use crate::release::{VERSION, image_layout};
+use crate::workspace::Workspace;
+use crate::{run, say, sidecar};
+
+/// The layout of all architectures together; each has one of its own beside it.
+pub const SIDECAR: &str = "portcullis";
+const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
+
+pub fn run(workspace: &Workspace) -> Result<(), Error> {
+    run::require_installed("skopeo")?;
+    place_program(workspace)?;
+    let name = format!("portcullis:{VERSION}");
+    let mut docker = Command::new("docker");
+    docker
+        .current_dir(workspace.root())
+        .args([
+            "build",
+            "--file",
+            "sidecar/Dockerfile",
+            "--build-arg",
+            "BINARY=packaged",
+        ])
+        .args(["--tag", &name, "."]);
+    run::run(&mut docker)?;
+    let layout = image_layout(workspace, &format!("{SIDECAR}-{}", architecture()?));
+    fs::create_dir_all(&layout).map_err(Error::file("cannot create", &layout))?;
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["copy", "--quiet"]).args([
+        format!("docker-daemon:{name}"),
+        format!("oci:{}:{VERSION}", layout.display()),
+    ]);
+    run::run(&mut skopeo)?;
+    say::line(layout.display());
+    Ok(())
+}
+
+/// The program lies where the Dockerfile looks for it, in the checkout, wherever cargo builds.
+fn place_program(workspace: &Workspace) -> Result<(), Error> {
+    let folder = workspace.at("target/image");
+    fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
+    let program = folder.join("portcullis");
+    fs::copy(sidecar::build_static(workspace)?, &program)
+        .map_err(Error::file("cannot write", &program))?;
+    Ok(())
+}
+
+/// The layouts of those architectures that were built, here or elsewhere.
+pub fn built(workspace: &Workspace) -> Vec<PathBuf> {
+    let layout = |name: &str| image_layout(workspace, &format!("{SIDECAR}-{name}"));
+    let all = ARCHITECTURES.into_iter().map(layout);
+    all.filter(|folder| folder.join("index.json").is_file())
+        .collect()
+}
+
+/// As images name it.
+fn architecture() -> Result<&'static str, Error> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => Err(Error::Said(format!("no image is published for {other}"))),
+    }
+}
