@@ -11,7 +11,6 @@ mod memory;
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
-use std::ptr::null;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
@@ -273,13 +272,16 @@ impl Host for Envoy {
     }
 
     fn call(&self, call: &Call<'_>) -> Result<Token, CallError> {
+        let method = call.body.map_or("GET", |_| "POST");
+        let body = call.body.unwrap_or_default();
         let mut pairs = vec![
-            (":method", "GET"),
+            (":method", method),
             (":scheme", "http"),
             (":path", call.path),
             (":authority", call.authority),
             ("accept", "application/json"),
         ];
+        pairs.extend(call.body.map(|_| ("content-type", "application/json")));
         pairs.extend(call.request_id.map(|id| ("x-request-id", id)));
         pairs.extend(call.traceparent.map(|trace| ("traceparent", trace)));
         let headers = HeaderMap::encode(pairs.into_iter());
@@ -292,8 +294,8 @@ impl Host for Envoy {
                 call.cluster.len(),
                 headers.as_bytes().as_ptr(),
                 headers.as_bytes().len(),
-                null(),
-                0,
+                body.as_ptr(),
+                body.len(),
                 trailers.as_bytes().as_ptr(),
                 trailers.as_bytes().len(),
                 call.timeout_ms,

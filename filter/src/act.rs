@@ -23,13 +23,16 @@ use crate::config::{Config, Failure, Policy, UpstreamHeaders};
 use crate::host::{Flow, Host};
 use crate::metrics::FailureCause;
 use crate::refuse::{self, Refusal};
+use crate::tally::{Hindered, Tally};
 use crate::turn::Turn;
 use crate::verdict::{Judgement, Source};
 
-/// Carries out `judgement` on the current stream. `Pause` means that the stream has been answered.
+/// Carries out `judgement` on the current stream, and notes in `tally` whom it hinders. `Pause` means that
+/// the stream has been answered.
 pub fn act<H: Host>(
     turn: &mut Turn<'_, H>,
     config: &Config,
+    tally: &mut Tally,
     mode: Mode,
     client: ClientAddress,
     judgement: &Judgement<'_>,
@@ -47,6 +50,16 @@ pub fn act<H: Host>(
         .unwrap_or_else(|| DecisionId::for_listing(judgement.reason, client));
     let reason = visible(judgement.reason);
     let refuses = mode == Mode::Enforce && judgement.action == Action::Deny;
+    if judgement.hinders() {
+        let request = Hindered {
+            client,
+            action: judgement.action,
+            mode,
+            reason: &reason,
+            decision,
+        };
+        tally.note(&request, turn.uptime);
+    }
     if is_logged(turn, config) {
         tell_the_log(turn.host, mode, client, judgement, &reason, decision);
     }
@@ -85,13 +98,12 @@ pub fn fail<H: Host>(
         refuse::send(turn.host, &config.deny, Refusal::Unavailable);
         return Flow::Pause;
     }
-    pass_unknown(turn, policy)
+    pass(turn, Source::Unknown, policy.mode)
 }
 
-/// Lets a request pass of whose client nothing is known.
-pub fn pass_unknown<H: Host>(turn: &mut Turn<'_, H>, policy: Policy) -> Flow {
-    turn.metrics
-        .verdict(Action::Allow, Source::Unknown, policy.mode);
+/// Lets a request pass against whose client nothing is held.
+pub fn pass<H: Host>(turn: &mut Turn<'_, H>, source: Source, mode: Mode) -> Flow {
+    turn.metrics.verdict(Action::Allow, source, mode);
     Flow::Continue
 }
 
@@ -129,7 +141,7 @@ fn tell_the_log<H: Host>(
     host.set_state("portcullis_score", &judgement.score.to_string());
     host.set_state("portcullis_decision", &decision.to_string());
     host.set_state("portcullis_source", judgement.source.name());
-    if matches!(judgement.action, Action::Deny | Action::Throttle) {
+    if judgement.hinders() {
         host.set_state("portcullis_client", &client.to_string());
     }
 }

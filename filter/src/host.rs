@@ -67,12 +67,13 @@ pub struct CasMismatch;
 #[error("the context is gone")]
 pub struct Gone;
 
-/// A GET to a cluster.
+/// A GET to a cluster, or with a body a POST of JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     pub cluster: &'a str,
     pub authority: &'a str,
     pub path: &'a str,
+    pub body: Option<&'a [u8]>,
     pub request_id: Option<&'a str>,
     /// The trace that the request belongs to, as W3C Trace Context writes it.
     pub traceparent: Option<&'a str>,

@@ -8,6 +8,7 @@
 //! | `request` | the life of a request |
 //! | `client`, `mode`, `cache`, `lookups`, `breaker` | its steps |
 //! | `act`, `refuse`, `ready` | what is done about it, and what the client is told |
+//! | `tally` | who was refused lately, for the sidecar |
 //! | `snapshot` | fetching, loading and holding what is known |
 //! | `config`, `metrics` | what goes in from the operator, and what comes out for him |
 
@@ -37,6 +38,7 @@ mod ready;
 mod refuse;
 mod request;
 mod snapshot;
+mod tally;
 #[cfg(test)]
 mod testing;
 #[cfg(feature = "trap")]

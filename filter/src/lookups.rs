@@ -317,6 +317,7 @@ fn dispatch<H: Host>(
         cluster: &config.sidecar.cluster,
         authority: &config.sidecar.authority,
         path: &format!("/v1/verdict/{address}?wait_ms={wait_ms}&prefix={prefix}"),
+        body: None,
         request_id: request_id.as_deref(),
         traceparent: traceparent.as_deref(),
         timeout_ms: timeout_ms(hold_ms),

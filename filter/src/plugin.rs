@@ -12,6 +12,7 @@ use crate::snapshot::lease::Lease;
 use crate::snapshot::loader::{self, Loader};
 use crate::snapshot::puller::{self, Puller};
 use crate::snapshot::{Snapshot, trying};
+use crate::tally::Tally;
 use crate::turn::Turn;
 
 const IDLE_TICK_MS: u32 = 100;
@@ -27,6 +28,7 @@ pub struct Plugin {
     pub snapshot: Snapshot,
     pub cache: Cache,
     pub lookups: Lookups,
+    pub tally: Tally,
     pub started_micros: u64,
     /// Neither a request nor a tick has come yet.
     fresh: bool,
@@ -50,6 +52,7 @@ impl Plugin {
             modes,
             snapshot: Snapshot::default(),
             lookups: Lookups::default(),
+            tally: Tally::default(),
             started_micros,
             fresh: true,
             nonce: turn.random.draw(),
@@ -107,6 +110,9 @@ impl Plugin {
         for answered in self.lookups.sweep(turn, now) {
             request::on_answered(turn, self, &answered);
         }
+        let when = (now, turn.uptime);
+        let sidecar = &self.config.sidecar;
+        self.tally.on_tick(turn.host, turn.random, sidecar, when);
         self.tell_the_fleet(turn, now);
         let busy = report.busy || self.is_expecting(now);
         self.set_tick(turn.host, pace(busy));

@@ -1,12 +1,12 @@
 //! The life of a request, in the order of cost. Only an address seen for the first time leaves the worker.
 
+use reputation::ClientAddress;
 use reputation::lookup::find;
 use reputation::manifest::Askable;
 use reputation::mode::Mode;
 use reputation::special::is_local;
-use reputation::{Action, ClientAddress};
 
-use crate::act::{act, fail, pass_unknown};
+use crate::act::{act, fail, pass};
 use crate::cache::{Cache, Key, Known};
 use crate::client::{self, AddressKind};
 use crate::config::{Config, Failure, Policy, Strip, Unknown};
@@ -15,6 +15,7 @@ use crate::lookups::{Answered, Asked, Lookups, Waiter, concerns, remember};
 use crate::metrics::FailureCause;
 use crate::plugin::Plugin;
 use crate::ready::{self, Readiness};
+use crate::tally::Tally;
 use crate::turn::Turn;
 use crate::verdict::{Judgement, Source};
 
@@ -52,8 +53,7 @@ pub fn on_request<H: Host>(
         return fail_unless_exempt(turn, &plugin.config, policy, None, FailureCause::Address);
     };
     if allowed {
-        let judgement = Judgement::clean(Source::Local);
-        return act(turn, &plugin.config, policy.mode, address, &judgement);
+        return pass(turn, Source::Local, policy.mode);
     }
     decide(turn, plugin, context, address, policy)
 }
@@ -67,17 +67,21 @@ pub fn on_answered<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, answere
         if turn.host.enter(waiter.context).is_err() {
             continue;
         }
-        let (config, policy) = (&plugin.config, waiter.policy);
+        let policy = waiter.policy;
+        let Plugin {
+            config,
+            cache,
+            tally,
+            ..
+        } = plugin;
         let flow = match (&answered.result, compact) {
             (Ok(verdict), Some(compact)) if concerns(verdict, waiter.address) => {
-                let judgement = plugin
-                    .cache
-                    .judgement(compact, &config.actions, Source::Lookup);
-                act(turn, config, policy.mode, waiter.address, &judgement)
+                let judgement = cache.judgement(compact, &config.actions, Source::Lookup);
+                act(turn, config, tally, policy.mode, waiter.address, &judgement)
             }
             (Err(cause), _) => fail(turn, config, policy, Some(waiter.address), *cause),
             // A neighbour in the same prefix, of whom this answer says nothing.
-            _ => pass_unknown(turn, policy),
+            _ => pass(turn, Source::Unknown, policy.mode),
         };
         if flow == Flow::Continue {
             turn.host.resume();
@@ -103,17 +107,24 @@ fn decide<H: Host>(
     if let Some(flow) = act_as_listed(turn, plugin, waiter) {
         return flow;
     }
-    let (config, snapshot) = (&plugin.config, &plugin.snapshot);
-    match snapshot.askable() {
+    match plugin.snapshot.askable() {
         Askable::Sources => {}
         Askable::Shadow => return count_shadow(turn, plugin, waiter),
-        Askable::Nobody => return pass_unlisted(turn, config, policy, address),
+        Askable::Nobody => return pass(turn, Source::Unlisted, policy.mode),
     }
-    let generation = snapshot.generation();
-    match known(&plugin.cache, config, address, generation, turn) {
-        Some(Ok(judgement)) => act_unless_exempt(turn, config, policy, address, &judgement),
+    let generation = plugin.snapshot.generation();
+    let Plugin {
+        config,
+        cache,
+        tally,
+        ..
+    } = &mut *plugin;
+    match known(cache, config, address, generation, turn) {
+        Some(Ok(judgement)) => act_unless_exempt(turn, config, tally, waiter, &judgement),
         Some(Err(cause)) => fail_unless_exempt(turn, config, policy, Some(address), cause),
-        None if is_exempt_from_holding(turn, config, policy) => pass_exempt(turn, policy),
+        None if is_exempt_from_holding(turn, config, policy) => {
+            pass(turn, Source::Exempt, policy.mode)
+        }
         None => ask(turn, plugin, waiter),
     }
 }
@@ -125,14 +136,13 @@ fn act_as_listed<H: Host>(
     plugin: &mut Plugin,
     client: Waiter,
 ) -> Option<Flow> {
-    let Waiter {
-        address, policy, ..
-    } = client;
+    let address = client.address;
     let Plugin {
         config,
         snapshot,
         cache,
         lookups,
+        tally,
         ..
     } = plugin;
     let found = find(snapshot.base(), snapshot.overlay(), address, turn.now)?;
@@ -150,7 +160,7 @@ fn act_as_listed<H: Host>(
             None => ask_in_passing(turn, config, cache, lookups, generation, client),
         }
     }
-    Some(act_unless_exempt(turn, config, policy, address, &judgement))
+    Some(act_unless_exempt(turn, config, tally, client, &judgement))
 }
 
 /// As [`decide`] where only sources without a say can be asked: nobody waits for what they say, and
@@ -164,15 +174,16 @@ fn count_shadow<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, client: Wa
         snapshot,
         cache,
         lookups,
+        tally,
         ..
     } = plugin;
     let generation = snapshot.generation();
     match known(cache, config, address, generation, turn) {
-        Some(Ok(judgement)) => return act_unless_exempt(turn, config, policy, address, &judgement),
+        Some(Ok(judgement)) => return act_unless_exempt(turn, config, tally, client, &judgement),
         Some(Err(_)) => {}
         None => ask_in_passing(turn, config, cache, lookups, generation, client),
     }
-    pass_unlisted(turn, config, policy, address)
+    pass(turn, Source::Unlisted, policy.mode)
 }
 
 /// Asks about a client for whom nobody waits. What cannot be asked is no failure of the request.
@@ -190,29 +201,21 @@ fn ask_in_passing<H: Host>(
     }
 }
 
-/// Lets a client pass whom nobody lists.
-fn pass_unlisted<H: Host>(
-    turn: &mut Turn<'_, H>,
-    config: &Config,
-    policy: Policy,
-    address: ClientAddress,
-) -> Flow {
-    let judgement = Judgement::clean(Source::Unlisted);
-    act(turn, config, policy.mode, address, &judgement)
-}
-
 /// As [`act`], but nobody is hindered on a path that everybody may ask for.
 fn act_unless_exempt<H: Host>(
     turn: &mut Turn<'_, H>,
     config: &Config,
-    policy: Policy,
-    address: ClientAddress,
+    tally: &mut Tally,
+    client: Waiter,
     judgement: &Judgement<'_>,
 ) -> Flow {
+    let Waiter {
+        address, policy, ..
+    } = client;
     if judgement.hinders() && is_exempt(turn, config, policy) {
-        return pass_exempt(turn, policy);
+        return pass(turn, Source::Exempt, policy.mode);
     }
-    act(turn, config, policy.mode, address, judgement)
+    act(turn, config, tally, policy.mode, address, judgement)
 }
 
 /// As [`fail`], likewise.
@@ -224,7 +227,7 @@ fn fail_unless_exempt<H: Host>(
     cause: FailureCause,
 ) -> Flow {
     if policy.failure == Failure::Closed && is_exempt(turn, config, policy) {
-        return pass_exempt(turn, policy);
+        return pass(turn, Source::Exempt, policy.mode);
     }
     fail(turn, config, policy, client, cause)
 }
@@ -237,13 +240,6 @@ fn is_exempt_from_holding<H: Host>(turn: &Turn<'_, H>, config: &Config, policy: 
 fn is_exempt<H: Host>(turn: &Turn<'_, H>, config: &Config, policy: Policy) -> bool {
     let exempt = config.exempt(policy);
     exempt.is_some_and(|paths| paths.are_asked(turn.host))
-}
-
-/// Lets a request pass for what it asks for.
-fn pass_exempt<H: Host>(turn: &mut Turn<'_, H>, policy: Policy) -> Flow {
-    turn.metrics
-        .verdict(Action::Allow, Source::Exempt, policy.mode);
-    Flow::Continue
 }
 
 /// Decides once under a note and for nothing: if that ends the VM, the VMs to come know by what.
@@ -280,7 +276,7 @@ fn ask<H: Host>(turn: &mut Turn<'_, H>, plugin: &mut Plugin, waiter: Waiter) -> 
     let asked = plugin.lookups.ask(turn, &plugin.config, generation, waiter);
     match asked {
         Asked::Held => Flow::Pause,
-        Asked::Passing => pass_unknown(turn, waiter.policy),
+        Asked::Passing => pass(turn, Source::Unknown, waiter.policy.mode),
         Asked::Failed(cause) => {
             remember_failure(turn, &mut plugin.cache, generation, waiter.address, cause);
             let (client, policy) = (Some(waiter.address), waiter.policy);

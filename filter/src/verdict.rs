@@ -63,19 +63,6 @@ impl Source {
 }
 
 impl<'a> Judgement<'a> {
-    /// Nothing speaks against the client.
-    pub fn clean(source: Source) -> Self {
-        Self {
-            action: Action::Allow,
-            band: Band::Clean,
-            score: 0,
-            reason: "clean",
-            decision: None,
-            source,
-            shadow: None,
-        }
-    }
-
     pub fn of_entry(found: &Found<'a>, actions: &Actions) -> Self {
         Self {
             action: match found.basis {

@@ -17,6 +17,7 @@ pub mod orders;
 pub mod patrol;
 pub mod plain_http;
 pub mod proxies;
+pub mod refusals;
 pub mod reload;
 pub mod secrets;
 pub mod snapshot;

@@ -146,6 +146,9 @@ impl State {
             script.asked.push(asked.clone());
             script.behaviour(asked.path()).clone()
         });
+        if asked.path() == "/v1/refusals" {
+            return Answer::status(204);
+        }
         match behaviour {
             Behaviour::Always(answer) => return answer,
             Behaviour::Late(delay) => tokio::time::sleep(delay).await,

@@ -1,5 +1,5 @@
 //! A small HTTP/1.1 server for stand-ins: it answers what a closure says, also what no proper server
-//! would send. Requests have no bodies here; the upstream, which takes bodies, is built on hyper.
+//! would send. Bodies need a `content-length` here; the upstream, which takes any, is built on hyper.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ pub struct Asked {
     /// With the query.
     pub target: String,
     headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 #[derive(Debug, Clone)]
@@ -163,7 +164,17 @@ where
             }
         };
         let head: Vec<u8> = pending.drain(..end).collect();
-        let Some(asked) = parse(&head) else { return };
+        let Some(mut asked) = parse(&head) else {
+            return;
+        };
+        let length = asked.header("content-length");
+        let length = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+        while pending.len() < length {
+            if !matches!(stream.read_buf(&mut pending).await, Ok(1..)) {
+                return;
+            }
+        }
+        asked.body = pending.drain(..length).collect();
         let (bytes, close) = match handler(asked).await {
             Answer::Http {
                 status,
@@ -187,7 +198,11 @@ fn parse(head: &[u8]) -> Option<Asked> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    Some(Asked { target, headers })
+    Some(Asked {
+        target,
+        headers,
+        body: Vec::new(),
+    })
 }
 
 fn render(status: u16, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {

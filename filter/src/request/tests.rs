@@ -1,6 +1,6 @@
 use reputation::manifest::{Askable, ImageRef, Manifest, SnapshotVersion, WIRE_VERSION};
 use reputation::set::{Basis, Class, Decided, Image, ImageBuilder, Kind, Meta};
-use reputation::{Action, Band, DecisionId, Rank, Shadow, UnixSeconds, Verdict};
+use reputation::{Action, Band, DecisionId, Rank, RefusalReport, Shadow, UnixSeconds, Verdict};
 
 use super::*;
 use crate::allocations;
@@ -139,6 +139,15 @@ impl Stage {
         calls[0].token
     }
 
+    /// What the sidecar is told of refusals on the next tick.
+    fn told(&mut self) -> RefusalReport {
+        let now = self.host.micros.get();
+        self.turn(|turn, plugin| plugin.on_tick(turn, now));
+        let calls = self.host.calls();
+        let report = calls.iter().find(|call| call.path == "/v1/refusals");
+        RefusalReport::parse(report.unwrap().body.as_ref().unwrap()).unwrap()
+    }
+
     fn status(&self) -> u16 {
         self.host.sent().pop().unwrap().status
     }
@@ -222,6 +231,51 @@ fn a_listed_address_is_refused_and_its_neighbour_passes() {
     assert_eq!(stage.count(denied), 1);
     let clean = "portcullis_verdicts_total.action.allow.source.unlisted.mode.enforce";
     assert_eq!(stage.count(clean), 1);
+}
+
+#[test]
+fn who_is_hindered_is_told_to_the_sidecar_and_who_passes_is_not() {
+    let base = [
+        ("192.0.2.1", Rank::HardSource, LISTED, None),
+        (
+            "192.0.2.2",
+            Rank::OperatorBan,
+            Basis::Action(Action::Throttle),
+            None,
+        ),
+        ("192.0.2.3", Rank::Score, DOUBTED, None),
+    ];
+    for (mode, would) in [("enforce", Mode::Enforce), ("monitor", Mode::Monitor)] {
+        let mut stage = Stage::new(&format!(r#"{{"mode":"{mode}","allow":["192.0.2.9"]}}"#));
+        stage.load(&base, &[], 1, false);
+        for address in [
+            "192.0.2.1",
+            "192.0.2.2",
+            "192.0.2.3",
+            "192.0.2.9",
+            "8.8.8.8",
+        ] {
+            stage.request(address);
+        }
+        stage
+            .host
+            .put_header(":path", b"/.well-known/acme-challenge/x");
+        stage.request("192.0.2.1");
+        let told = stage.told();
+        let clients = told.clients.iter();
+        let clients: Vec<_> = clients
+            .map(|it| (it.client.to_string(), it.action, it.mode, it.count))
+            .collect();
+        let expected = [
+            ("192.0.2.1".to_owned(), Action::Deny, would, 1),
+            ("192.0.2.2".to_owned(), Action::Throttle, would, 1),
+        ];
+        assert_eq!(clients, expected);
+        assert_eq!(
+            (told.clients[0].reason.as_str(), told.clients[0].decision),
+            ("the list", DecisionId(7))
+        );
+    }
 }
 
 #[test]

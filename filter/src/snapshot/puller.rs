@@ -342,6 +342,7 @@ fn call<H: Host>(host: &H, sidecar: &Sidecar, path: &str, timeout_ms: u32) -> Re
         cluster: &sidecar.poll_cluster,
         authority: &sidecar.authority,
         path,
+        body: None,
         request_id: None,
         traceparent: None,
         timeout_ms,

@@ -1,5 +1,5 @@
-//! What Envoy asks: verdicts, the manifest, parts of images, and the reputation API. Needs no token,
-//! carries no secret, changes nothing.
+//! What Envoy asks: verdicts, the manifest, parts of images, and the reputation API; and what it tells:
+//! whom it refuses. Needs no token, carries no secret, changes nothing that decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, StatusCode};
 use reputation::digest::Digest;
 use reputation::manifest::SnapshotVersion;
+use reputation::refusals::{MAX_REPORT_BYTES, ReportError};
 use reputation::{Action, Band, Cidr, ClientAddress, Verdict};
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -18,15 +19,19 @@ use super::problem::{Kind, Problem};
 use super::request::{self, Snapshots, check_ready, parameter};
 use super::server::{self, Exchange, Handler, JSON, Reply, empty, json, reply};
 use crate::intelligence::{Claim, Intelligence};
+use crate::refusals::Refusals;
 use crate::snapshot::Published;
 
 pub struct Edge {
     intelligence: Arc<Intelligence>,
+    refusals: Arc<Refusals>,
     snapshots: Snapshots,
     /// Long polls end with it, so that proxies reconnect elsewhere at once.
     shutdown: CancellationToken,
     /// Places for those who wait, fewer than connections: look-ups always find one.
     waiting: Semaphore,
+    /// Places for reports under way: their bodies are held in memory.
+    reporting: Semaphore,
 }
 
 /// What the reputation API tells the public: no source, no reason.
@@ -44,6 +49,7 @@ const MAX_WAIT_MS: u64 = 10_000;
 const MAX_POLL_S: u64 = 60;
 const DEFAULT_PREFIX: u8 = 64;
 const MAX_WAITING: usize = server::MAX_CONNECTIONS / 2;
+const MAX_REPORTING: usize = 64;
 
 impl Handler for Edge {
     const NAME: &'static str = "edge";
@@ -54,6 +60,10 @@ impl Handler for Edge {
         exchange: &mut Exchange,
     ) -> Result<Reply, Problem> {
         let (path, query) = (request.uri().path(), request.uri().query());
+        if path == "/v1/refusals" {
+            exchange.route = "refusals";
+            return self.refusals(request).await;
+        }
         let (route, argument) = match path
             .strip_prefix("/v1/")
             .and_then(|rest| rest.split_once('/'))
@@ -88,12 +98,18 @@ impl Handler for Edge {
 }
 
 impl Edge {
-    pub fn new(intelligence: Arc<Intelligence>, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        intelligence: Arc<Intelligence>,
+        refusals: Arc<Refusals>,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             snapshots: intelligence.snapshots(),
             intelligence,
+            refusals,
             shutdown,
             waiting: Semaphore::new(MAX_WAITING),
+            reporting: Semaphore::new(MAX_REPORTING),
         }
     }
 
@@ -189,6 +205,24 @@ impl Edge {
         Ok(reply(StatusCode::OK, "application/octet-stream", part))
     }
 
+    /// Takes what a proxy says of those it refuses. Its answer is not read there.
+    async fn refusals(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+        if *request.method() != Method::POST {
+            return Err(Problem::new(Kind::WrongMethod("POST")));
+        }
+        let free = self.reporting.try_acquire();
+        let _place = free.map_err(|_| Problem::new(Kind::Busy))?;
+        let body = request::body(request, MAX_REPORT_BYTES).await?;
+        self.refusals.take(&body).map_err(|error| {
+            let kind = match error {
+                ReportError::Malformed(_) => Kind::BadBody,
+                _ => Kind::FaultyValue,
+            };
+            Problem::new(kind).detail(error.to_string())
+        })?;
+        Ok(empty(StatusCode::NO_CONTENT))
+    }
+
     fn reputation(&self, address: &str) -> Result<Reply, Problem> {
         let address = request::address(address)?;
         check_ready(&self.snapshots)?;
@@ -223,13 +257,19 @@ mod tests {
     use super::*;
     use crate::intelligence::testing::Harness;
 
+    fn of(harness: &Harness) -> Edge {
+        let refusals = Arc::new(Refusals::new(Arc::clone(&harness.clock) as _));
+        let intelligence = Arc::clone(&harness.intelligence);
+        Edge::new(intelligence, refusals, CancellationToken::new())
+    }
+
     #[tokio::test]
     async fn only_so_many_wait_at_once_and_who_does_not_wait_is_answered() {
         let harness = Harness::start("").await;
         let version = harness.published(|_| true).await.manifest.version;
         let edge = Edge {
             waiting: Semaphore::new(1),
-            ..Edge::new(Arc::clone(&harness.intelligence), CancellationToken::new())
+            ..of(&harness)
         };
         let (later, now) = (
             format!("after={version}&wait_s=1"),
@@ -252,12 +292,9 @@ mod tests {
     async fn before_the_first_snapshot_nobody_is_called_clean() {
         let harness = Harness::start("").await;
         let (_publisher, snapshots) = watch::channel(None);
-        let intelligence = Arc::clone(&harness.intelligence);
         let edge = Edge {
-            intelligence,
             snapshots,
-            shutdown: CancellationToken::new(),
-            waiting: Semaphore::new(1),
+            ..of(&harness)
         };
         let id = super::super::request::RequestId::Own(1);
         let exchange = Exchange {

@@ -28,6 +28,7 @@ use crate::doctor::{Examined, Examiner};
 use crate::intelligence::Intelligence;
 use crate::orders::Orders;
 use crate::proxies::Proxies;
+use crate::refusals::Refusals;
 use crate::reload::Watch;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -97,7 +98,9 @@ impl Listeners {
         } = backing?;
         // Only here is it set.
         let _first = snapshots.set(intelligence.snapshots());
-        let edge = edge::Edge::new(Arc::clone(&intelligence), shutdown.clone());
+        let refusals = Arc::new(Refusals::new(Arc::clone(&clock)));
+        let (asked, told) = (Arc::clone(&intelligence), Arc::clone(&refusals));
+        let edge = edge::Edge::new(asked, told, shutdown.clone());
         let orders = Orders::new(Arc::clone(&intelligence), Arc::clone(&clock));
         let (orders, door) = (Arc::new(orders), Arc::new(Door::new(token)));
         let console = Console::new(Needs {
@@ -105,6 +108,7 @@ impl Listeners {
             orders: Arc::clone(&orders),
             door: Arc::clone(&door),
             proxies,
+            refusals: Arc::clone(&refusals),
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
         });
@@ -122,6 +126,7 @@ impl Listeners {
             door,
             examiner,
             trials,
+            refusals,
             console,
         };
         let (counting, told) = (Arc::clone(&metrics), shutdown.clone());

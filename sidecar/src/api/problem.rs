@@ -35,7 +35,7 @@ pub enum Kind {
     TooWide,
     Conflict,
     NotReady,
-    /// Too many wait already.
+    /// Too many wait or report already.
     Busy,
     /// Said to operators only: the detail tells what the store's server said.
     Store,
@@ -175,7 +175,7 @@ impl Kind {
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
-                "Too many wait for the next snapshot",
+                "Too much at once: try again in a second",
             ),
             Self::Store => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -111,6 +111,18 @@ impl Running {
         answer
     }
 
+    /// What comes back for these bytes on the edge.
+    async fn edge_raw(&self, request: &str) -> String {
+        let address = self.edge.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        // What is refused for its length may be answered by a reset after the answer.
+        let _ended = tokio::time::timeout(PATIENCE, read).await.unwrap();
+        answer
+    }
+
     async fn stop(self) {
         self.shutdown.cancel();
         tokio::time::timeout(PATIENCE, self.serving)
@@ -560,5 +572,54 @@ async fn the_doctor_tells_what_the_sidecar_sees_of_itself() {
     get(&format!("{}/metrics", sidecar.metrics)).await;
     let answer = sidecar.admin(Method::GET, "/v1/doctor", None).await;
     assert_eq!(states(answer), []);
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_proxy_tells_of_refusals_is_shown_and_nonsense_changes_nothing() {
+    let sidecar = Running::start().await;
+    let refused = json!({
+        "client": "203.0.113.7", "action": "deny", "mode": "enforce", "reason": "ipsum",
+        "decision": "0d8a70cfa95060ac", "count": 3, "first_s": 2, "last_s": 0,
+    });
+    let report = |clients: Vec<Value>| json!({"left_out": 0, "clients": clients}).to_string();
+    let good = report(vec![refused.clone()]);
+    let told = sidecar
+        .edge_raw(&post("/v1/refusals", good.as_bytes()))
+        .await;
+    assert!(told.starts_with("HTTP/1.1 204"));
+    let before = sidecar.admin(Method::GET, "/v1/blocked", None).await;
+    assert_eq!(
+        (
+            &before["clients"][0]["client"],
+            &before["clients"][0]["last_hour"]
+        ),
+        (&json!("203.0.113.7"), &json!(3))
+    );
+
+    let mut impossible = refused.clone();
+    impossible["count"] = 0.into();
+    let too_long = vec![b' '; 40 * 1024];
+    for (body, status) in [
+        (
+            report(vec![refused.clone(), impossible]).into_bytes(),
+            "422",
+        ),
+        (report(vec![refused; 65]).into_bytes(), "422"),
+        (b"<html>".to_vec(), "400"),
+        (too_long, "413"),
+    ] {
+        let answer = sidecar.edge_raw(&post("/v1/refusals", &body)).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+        assert!(answer.contains("application/problem+json"), "{answer}");
+    }
+    let asked = sidecar.edge("/v1/refusals").await;
+    assert_eq!(asked.status, StatusCode::METHOD_NOT_ALLOWED);
+    let mut after = sidecar.admin(Method::GET, "/v1/blocked?most=5", None).await;
+    after["reported_at"] = before["reported_at"].clone();
+    assert_eq!(after, before);
     sidecar.stop().await;
 }

@@ -83,6 +83,12 @@ pub enum Task {
     Unallow { address: Cidr },
     /// List what operators and sources decided
     Decisions,
+    /// List the clients that proxies refuse or slow down, the busiest first
+    Blocked {
+        /// How many
+        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        most: usize,
+    },
     /// List the feeds, or release one that the guard holds
     Feeds {
         #[command(subcommand)]

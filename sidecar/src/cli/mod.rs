@@ -2,6 +2,7 @@
 //! through the admin API. What a command prints is its own module's; `serve` is in `main.rs`.
 
 mod args;
+mod blocked;
 mod check_config;
 pub mod client;
 mod decisions;
@@ -118,6 +119,7 @@ async fn text_of(task: &Task, remote: &Remote) -> Result<String, CliError> {
         Task::Allow(allow) => decisions::allow(&session()?, allow).await,
         Task::Unallow { address } => decisions::unallow(&session()?, *address).await,
         Task::Decisions => decisions::list(&session()?).await,
+        Task::Blocked { most } => blocked::list(&session()?, *most).await,
         Task::Feeds { action } => show::feeds(&session()?, action.as_ref()).await,
         Task::Providers => show::providers(&session()?).await,
         Task::Secrets { .. } => show::secrets(&session()?).await,

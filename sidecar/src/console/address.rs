@@ -7,7 +7,7 @@ use reputation::{Action, Band, Cidr, Decision, DecisionKind, Rank, UnixSeconds};
 use super::decisions::{self, Draft};
 use super::form::Form;
 use super::page::{Here, Notice, Page, csrf};
-use super::{Answer, Done, Visit, look};
+use super::{Answer, Done, Visit, blocked, look};
 use crate::api::problem::{Kind, Problem};
 use crate::cli::session::encode;
 use crate::intelligence::{Context, Explanation, Removal, Rule, SourceWord};
@@ -37,6 +37,7 @@ pub async fn page(visit: &Visit<'_>) -> Result<Page, Problem> {
                 (decisions::form(visit, &Draft::about(cidr), None))
             }
         }
+        (blocked::last_hour(visit, address))
         (words(&explanation.sources, now))
         (spoken(visit, &explanation.decisions, now))
     };

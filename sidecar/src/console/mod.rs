@@ -6,6 +6,7 @@
 
 mod address;
 mod assets;
+mod blocked;
 mod chart;
 mod cookie;
 mod decisions;
@@ -37,6 +38,7 @@ use crate::clock::Clock;
 use crate::intelligence::Intelligence;
 use crate::orders::{Operator, Orders, Way};
 use crate::proxies::Proxies;
+use crate::refusals::Refusals;
 use crate::telemetry::Metrics;
 use assets::Assets;
 use form::Form;
@@ -48,6 +50,7 @@ pub struct Needs {
     pub orders: Arc<Orders>,
     pub door: Arc<Door>,
     pub proxies: Arc<Proxies>,
+    pub refusals: Arc<Refusals>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
 }

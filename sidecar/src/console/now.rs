@@ -7,7 +7,7 @@ use reputation::mode::ModeOverride;
 use super::chart::{Bars, bars};
 use super::form::Form;
 use super::page::{Here, Notice, Page, csrf};
-use super::{Answer, Done, Visit, look};
+use super::{Answer, Done, Visit, blocked, look};
 use crate::api::admin::body as read;
 use crate::api::problem::{Kind, Problem};
 use crate::intelligence::ModeError;
@@ -43,6 +43,7 @@ pub fn page(visit: &Visit<'_>) -> Page {
     let body = html! {
         h1 { "Now" }
         (mode(visit, now))
+        (blocked::section(visit, now))
         @if proxies.is_empty() {
             section .card aria-labelledby="figures" {
                 h2 #figures { "Requests" }

@@ -11,6 +11,7 @@
 mod attacks;
 mod authority;
 mod bans;
+mod blocked;
 mod blocking;
 mod bodies;
 mod budget;

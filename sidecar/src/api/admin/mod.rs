@@ -16,13 +16,14 @@ use serde_json::json;
 use super::attempts::Refusal;
 use super::door::{Door, bearer};
 use super::problem::{Kind, Problem};
-use super::request::{self, Snapshots, check_ready};
+use super::request::{self, Snapshots, check_ready, parameter};
 use super::server::{self, Exchange, Handler, Named, Reply};
 use crate::console::Console;
 use crate::doctor::Examiner;
 use crate::intelligence::Intelligence;
 use crate::intelligence::feeds::ReleaseError;
 use crate::orders::{Operator, Orders, Way};
+use crate::refusals::Refusals;
 use crate::strangers::plain;
 use crate::telemetry::chain;
 use crate::trials::Trials;
@@ -37,6 +38,7 @@ pub struct Admin {
     pub door: Arc<Door>,
     pub examiner: Examiner,
     pub trials: Trials,
+    pub refusals: Arc<Refusals>,
     /// At `/`.
     pub console: Console,
 }
@@ -53,8 +55,10 @@ const HINT: &str = "send `Authorization: Bearer TOKEN`; without listen.admin_tok
 /// How long `check` waits for providers: a person does not mind, and wants the final answer.
 const CHECK_WAIT: Duration = Duration::from_secs(3);
 const CHECK_PREFIX: u8 = 64;
+/// How many blocked clients are shown unless `most` asks for more.
+const SHOWN: usize = 100;
 /// Below `/v1/`; each is the metric's label too.
-const RESOURCES: [&str; 8] = [
+const RESOURCES: [&str; 9] = [
     "decisions",
     "mode",
     "check",
@@ -63,6 +67,7 @@ const RESOURCES: [&str; 8] = [
     "providers",
     "secrets",
     "doctor",
+    "blocked",
 ];
 
 impl Admin {
@@ -85,6 +90,10 @@ impl Admin {
             ("decisions", rest) => decisions::handle(desk, request, rest).await,
             ("mode", "") => modes::handle(desk, request).await,
             ("secrets", "check") => self.check_secrets(request.method()).await,
+            ("blocked", "") => {
+                only(request.method(), Method::GET, "GET")?;
+                self.blocked(request.uri().query())
+            }
             ("feeds", rest) => feeds(desk, request.method(), rest).await,
             (resource, rest) => {
                 only(request.method(), Method::GET, "GET")?;
@@ -113,6 +122,11 @@ impl Admin {
             ("doctor", "") => server::json(&self.examiner.examine().await),
             _ => Err(Problem::new(Kind::NotFound)),
         }
+    }
+
+    fn blocked(&self, query: Option<&str>) -> Result<Reply, Problem> {
+        let most = parameter(query, "most", "a number", |_: &usize| true)?;
+        server::json(&self.refusals.blocked(most.unwrap_or(SHOWN)))
     }
 
     async fn check_secrets(&self, method: &Method) -> Result<Reply, Problem> {

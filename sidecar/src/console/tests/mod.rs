@@ -1,5 +1,6 @@
 //! The console on a real listener, in front of a real intelligence, as a browser sees it.
 
+mod blocked;
 mod orders;
 mod safety;
 mod speed;
@@ -41,6 +42,7 @@ impl Handler for Only {
 struct Desk {
     harness: Harness,
     orders: Arc<Orders>,
+    refusals: Arc<Refusals>,
     address: String,
     token: String,
     _shutdown: DropGuard,
@@ -72,6 +74,7 @@ impl Desk {
         let clock = Arc::clone(&harness.clock) as Arc<dyn Clock>;
         let intelligence = Arc::clone(&harness.intelligence);
         let orders = Arc::new(Orders::new(Arc::clone(&intelligence), Arc::clone(&clock)));
+        let refusals = Arc::new(Refusals::new(Arc::clone(&clock)));
         let console = Console::new(Needs {
             intelligence,
             orders: Arc::clone(&orders),
@@ -81,6 +84,7 @@ impl Desk {
                 crate::http::HttpClient::new(),
                 Arc::clone(&clock),
             )),
+            refusals: Arc::clone(&refusals),
             metrics: Arc::clone(&harness.metrics),
             clock,
         });
@@ -98,6 +102,7 @@ impl Desk {
         Self {
             harness,
             orders,
+            refusals,
             address,
             token: token.expose_secret().to_owned(),
             _shutdown: shutdown.drop_guard(),

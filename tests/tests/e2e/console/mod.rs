@@ -103,10 +103,17 @@ async fn a_blocked_client_is_found_understood_unbanned_and_passes() {
     desk.sign_in().await;
     // No script, not even one in the page, can read the cookie.
     assert_eq!(browser.script("return document.cookie").await.unwrap(), "");
+    // Who is blocked stands on the first page, and leads on.
+    let listed = eventually_async(Duration::from_secs(10), || async {
+        browser.go(&desk.url("/")).await.unwrap();
+        browser.text("body").await.unwrap().contains(CLIENT)
+    });
+    assert!(listed.await, "{}", browser.text("body").await.unwrap());
     browser
-        .enter("#find", &format!("{CLIENT}\u{e007}"))
+        .click(&format!("a[href='/address?of={CLIENT}']"))
         .await
         .unwrap();
+    assert!(browser.says("Its blocked requests").await);
     for said in [
         "refused",
         "an operator's ban",
@@ -134,7 +141,7 @@ async fn a_blocked_client_is_found_understood_unbanned_and_passes() {
 
     // A list's word is no ban: what helps is an allow.
     browser
-        .go(&desk.url(&format!("/address?of={LISTED}")))
+        .enter("#find", &format!("{LISTED}\u{e007}"))
         .await
         .unwrap();
     assert!(browser.says("a blocking list").await);
