@@ -25,6 +25,7 @@ fn written() -> Metrics {
     metrics.feed_configured("a", second);
     metrics.feed_taken("a", 1, UnixSeconds(1));
     metrics.feed_refused("a", "fetch");
+    metrics.database_configured("a", second);
     metrics.database_taken("a", UnixSeconds(1));
     metrics.database_refused("a", "faulty");
     metrics.set_decisions([&a_ban()]);

@@ -61,6 +61,9 @@ impl Keeper {
     /// `next` is in force in place of `before`: watches what came, and no more what is gone.
     pub fn change(self: &Arc<Self>, before: &Databases, next: &Databases) {
         for slot in next.slots.iter().filter(|slot| !stands_in(slot, before)) {
+            let config = &slot.config;
+            let metrics = &self.needs.metrics;
+            metrics.database_configured(&config.name, config.max_age);
             let (keeper, slot) = (Arc::clone(self), Arc::clone(slot));
             tokio::spawn(async move {
                 let ended = slot.ended.clone();

@@ -24,6 +24,7 @@ pub struct Families {
     pub feed_refresh: Family<FeedLabels, Gauge>,
     pub feed_refused: Family<FeedRefusedLabels, Counter>,
     pub database_build_time: Family<DatabaseLabels, Gauge>,
+    pub database_max_age: Family<DatabaseLabels, Gauge>,
     pub database_refused: Family<DatabaseRefusedLabels, Counter>,
     pub decisions: Family<DecisionLabels, Gauge>,
     pub mode_overrides: Family<ModeLabels, Gauge>,
@@ -145,6 +146,7 @@ impl Families {
         let feed_time = "When a feed was last read in full";
         let feed_refresh = "How often a feed is looked at";
         let build_time = "When the database in force was built";
+        let max_age = "From which age on a database is out of date";
         let not_taken = "Database files that were not taken";
         let canary_time = "When the canary was last refused at the edge, or noted there";
         let reload = "Whether the configuration last read was good";
@@ -172,6 +174,7 @@ impl Families {
             feed_refresh: seconds(r, "feed_refresh", feed_refresh),
             feed_refused: add(r, "feed_refused", "Versions of a feed that were not taken"),
             database_build_time: seconds(r, "database_build_timestamp", build_time),
+            database_max_age: seconds(r, "database_max_age", max_age),
             database_refused: add(r, "database_refused", not_taken),
             decisions: add(r, "decisions", "Decisions in force"),
             mode_overrides: add(r, "mode_overrides", "Modes that operators set, in force"),

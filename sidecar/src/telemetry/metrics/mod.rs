@@ -177,6 +177,19 @@ impl Metrics {
         self.families.provider_quota_remaining.remove(&labels);
     }
 
+    /// The database is configured, and out of date from this age on.
+    pub fn database_configured(&self, database: &str, max_age: Duration) {
+        let labels = DatabaseLabels {
+            database: database.to_owned(),
+        };
+        let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+        let families = &self.families;
+        families
+            .database_max_age
+            .get_or_create(&labels)
+            .set(seconds);
+    }
+
     pub fn database_taken(&self, database: &str, built: UnixSeconds) {
         let labels = DatabaseLabels {
             database: database.to_owned(),
@@ -204,6 +217,7 @@ impl Metrics {
             database: database.to_owned(),
         };
         self.families.database_build_time.remove(&labels);
+        self.families.database_max_age.remove(&labels);
     }
 
     /// Replaces the counts of decisions in the store; those not in `decisions` any more are not exported.
