@@ -57,10 +57,11 @@ fn is_unfinished(command: &str) -> bool {
     if command.ends_with('\\') {
         return true;
     }
-    let Some((_, after)) = command.split_once("<<'") else {
+    let Some((_, after)) = command.split_once("<<") else {
         return false;
     };
-    let end = after.split('\'').next().unwrap_or_default();
+    let end = after.split_whitespace().next().unwrap_or_default();
+    let end = end.trim_matches('\'');
     !command.lines().skip(1).any(|line| line == end)
 }
 

@@ -1,6 +1,7 @@
 //! Puts up what the demo shows: an example upstream, the sidecar with a sample list, and Envoy.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use kit::config::{EdgeConfig, Endpoint};
@@ -23,6 +24,10 @@ const SIDECAR: Ports = Ports {
     metrics: 8972,
 };
 
+/// In the demo's folder, so that docs/tutorial.md can name them.
+const TOKEN: &str = "admin.token";
+const CONFIG: &str = "portcullis.toml";
+
 /// An address that the sample list holds, and one that no list holds.
 pub const LISTED: &str = "198.51.100.23";
 pub const CLEAN: &str = "203.0.113.77";
@@ -42,6 +47,7 @@ pub struct Stage {
     pub sidecar: Sidecar,
     pub redis: Option<Redis>,
     portcullis: PathBuf,
+    folder: PathBuf,
     _upstream: Upstream,
 }
 
@@ -86,6 +92,7 @@ impl Stage {
             None => sidecar,
         };
         let sidecar = sidecar.start().await?;
+        link_what_a_reader_needs(&sidecar, &folder)?;
         say::step("starting Envoy");
         let envoy = start_envoy(parts, &folder).await?;
         let portcullis = parts.portcullis.clone();
@@ -94,13 +101,14 @@ impl Stage {
             sidecar,
             redis,
             portcullis,
+            folder,
             _upstream: upstream,
         })
     }
 
     pub fn what_to_try(&self) -> String {
         let cli = self.portcullis.display();
-        let folder = self.sidecar.folder().display();
+        let folder = self.folder.display();
         format!(
             "
 Portcullis is running. Requests from this machine may say for which client they come:
@@ -110,7 +118,7 @@ Portcullis is running. Requests from this machine may say for which client they 
 
 The operator's hand:
 
-  export PORTCULLIS_TOKEN=$(cat {folder}/store/admin.token)
+  export PORTCULLIS_TOKEN=$(cat {folder}/{TOKEN})
   {cli} explain {LISTED}
   {cli} ban {CLEAN} --for 1h --reason 'tried it'
   {cli} decisions
@@ -122,12 +130,11 @@ Where to look:
   access log        {log}
   Envoy's metrics   http://127.0.0.1:{STATS}/stats/prometheus
   sidecar's         http://127.0.0.1:{metrics}/metrics
-  its configuration {config}
+  its configuration {folder}/{CONFIG}
 {redis}
 Ctrl-C ends everything.",
             log = self.envoy.access_log_file().display(),
             metrics = SIDECAR.metrics,
-            config = self.sidecar.config_file().display(),
             redis = self.where_redis_is(),
         )
     }
@@ -139,6 +146,19 @@ Ctrl-C ends everything.",
         let url = redis.url();
         format!("  in Redis          redis-cli -u {url} hgetall pc:decisions\n")
     }
+}
+
+/// The token and the configuration under names that stay the same from run to run.
+fn link_what_a_reader_needs(sidecar: &Sidecar, folder: &Path) -> Result<(), Error> {
+    let token = sidecar.folder().join("store/admin.token");
+    for (file, name) in [(token, TOKEN), (sidecar.config_file(), CONFIG)] {
+        let link = folder.join(name);
+        if link.is_symlink() {
+            std::fs::remove_file(&link).map_err(Error::file("cannot remove", &link))?;
+        }
+        symlink(&file, &link).map_err(Error::file("cannot make", &link))?;
+    }
+    Ok(())
 }
 
 /// With persistence, as a Redis that keeps decisions must be.

@@ -3,13 +3,16 @@
 
 mod checks;
 mod demo;
+mod desk;
+mod ext_authz;
 mod world;
 
 use kit::pages::{Block, Command, Marker, Page, Shown, commands, is_like};
 use kit::{Shell, parts};
 
+pub use desk::desk;
 use world::World;
-pub use world::{desk, edge_with};
+pub use world::edge_with;
 
 /// What is repeated until it shows what it shall: it only looks, and what was ordered takes its time.
 const LOOKS: [&str; 9] = [

@@ -3,23 +3,25 @@
 
 use std::cell::Cell;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use kit::abuseipdb::AbuseIpDb;
 use kit::config::{EdgeConfig, insert};
 use kit::envoy::EnvoyBuilder;
-use kit::shell::Desk;
+use kit::pages::Page;
 use kit::sidecar::SidecarBuilder;
 use kit::{CrowdSec, Redis, Shell, Sidecar, eventually_async, parts};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::desk::{desk, plugin_file, write_program};
 use crate::common::{Edge, LIMIT};
 
 /// A list of which the guard holds a new version.
 pub const FEED: &str = "ipsum";
 const REDIS_PASSWORD: &str = "redis-password";
+const ADMINISTRATOR: &str = "administrator";
 const ABUSEIPDB_KEYS: [&str; 2] = ["abuseipdb-key", "abuseipdb-key-2"];
 
 pub struct World {
@@ -44,7 +46,10 @@ impl World {
         let abuseipdb = AbuseIpDb::start().await.unwrap();
         abuseipdb.accepts(&ABUSEIPDB_KEYS);
         let redis = Redis::builder().unwrap().append_only();
-        let redis = redis.password(REDIS_PASSWORD).start().await.unwrap();
+        let redis = redis
+            .user("portcullis", &redis_rules())
+            .password(ADMINISTRATOR);
+        let redis = redis.start().await.unwrap();
         let sidecar = sidecar(&redis, &abuseipdb, &secrets);
         let edge = edge_with(sidecar, name_a_page).await;
         let config = watched(&edge);
@@ -104,6 +109,7 @@ impl World {
         desk.environment.extend([
             ("HOME".to_owned(), home.display().to_string()),
             ("CURL_HOME".to_owned(), home.display().to_string()),
+            ("REDISCLI_AUTH".to_owned(), ADMINISTRATOR.to_owned()),
         ]);
         let here = |place: &str| self.folder.path().join(place).display().to_string();
         desk.places.extend([
@@ -144,7 +150,12 @@ impl World {
     /// Takes back whatever a page left behind.
     pub async fn tidy(&self) {
         let Edge { envoy, sidecar, .. } = &self.edge;
-        self.edge.cli(&["mode", "--clear"]).await;
+        // After a new password Redis is away for a moment.
+        let cleared = || async {
+            let output = sidecar.cli(&["mode", "--clear"]).await.unwrap();
+            output.status.success()
+        };
+        assert!(eventually_async(LIMIT, cleared).await, "{}", sidecar.log());
         let said = self.edge.cli(&["decisions", "--json"]).await;
         let said: Value = serde_json::from_str(&said).unwrap();
         for decision in said["decisions"].as_array().unwrap() {
@@ -166,57 +177,6 @@ impl World {
             sidecar.rewrite(&self.config).unwrap();
         }
     }
-}
-
-/// A shell in which the shipped addresses are those of this edge, and `portcullis` speaks to it.
-pub fn desk(edge: &Edge, programs: &Path) -> Desk {
-    let Edge { envoy, sidecar, .. } = edge;
-    write_program(programs, "portcullis", &portcullis(edge));
-    let folder = plugin_file(edge).parent().unwrap().to_path_buf();
-    let ports = [
-        (10_000, envoy.edge()),
-        (10_001, envoy.api_address()),
-        (10_002, envoy.stats_address()),
-        (9901, envoy.admin()),
-        (8970, sidecar.edge()),
-        (8971, sidecar.admin()),
-        (8972, sidecar.metrics()),
-    ];
-    let named = |(port, here): (u16, std::net::SocketAddr)| {
-        ["127.0.0.1", "localhost"].map(|host| (format!("{host}:{port}"), here.to_string()))
-    };
-    let log = sidecar.folder().join("sidecar.err");
-    let files = [
-        ("/var/log/envoy/access.json", envoy.access_log_file()),
-        ("/var/log/portcullis/sidecar.json", log),
-        ("/var/lib/portcullis", sidecar.folder().join("store")),
-        ("/etc/portcullis", sidecar.folder().to_path_buf()),
-        ("/etc/envoy", folder),
-    ];
-    let files = files.map(|(usual, here)| (usual.to_owned(), here.display().to_string()));
-    Desk {
-        directory: PathBuf::from("/"),
-        programs: programs.to_path_buf(),
-        environment: vec![("PORTCULLIS_TOKEN".to_owned(), sidecar.token())],
-        places: ports.into_iter().flat_map(named).chain(files).collect(),
-    }
-}
-
-/// `portcullis` for this sidecar and this proxy.
-fn portcullis(edge: &Edge) -> String {
-    let binary = std::path::absolute(parts::portcullis().unwrap()).unwrap();
-    let (envoy, sidecar) = (&edge.envoy, &edge.sidecar);
-    format!(
-        "case \"$1\" in\n\
-         check-config|snapshot|serve|--*) exec {binary} \"$@\" ;;\n\
-         doctor) set -- \"$@\" --edge http://{} --stats http://{} --envoy-admin http://{} ;;\n\
-         esac\nexec {binary} \"$@\" --admin http://{}",
-        envoy.edge(),
-        envoy.stats_address(),
-        envoy.admin(),
-        sidecar.admin(),
-        binary = binary.display(),
-    )
 }
 
 /// An edge with the plugin's file as a person writes it, enforcing.
@@ -249,10 +209,18 @@ fn name_a_page(envoy: EnvoyBuilder) -> EnvoyBuilder {
     envoy.change(name).unwrap()
 }
 
+/// What docs/redis.md lets the sidecar's user do.
+fn redis_rules() -> String {
+    let page = Page::read("docs/redis.md").unwrap();
+    let (_, rules) = page.text.split_once("ACL SETUSER portcullis ").unwrap();
+    let rules = rules.lines().next().unwrap();
+    rules.replace("PASSWORD", REDIS_PASSWORD)
+}
+
 fn sidecar(redis: &Redis, abuseipdb: &AbuseIpDb, secrets: &Path) -> SidecarBuilder {
     let sample = parts::in_checkout("envoy/demo/sample.netset");
     let builder = Sidecar::builder().unwrap().redis(&redis.url());
-    let builder = builder.store("password = \"secret:redis\"");
+    let builder = builder.store("username = \"portcullis\"\npassword = \"secret:redis\"");
     let builder = builder
         .list(FEED, "block = true", "plain", &numbered(100))
         .unwrap();
@@ -290,17 +258,11 @@ fn numbered(number: usize) -> String {
         .collect()
 }
 
-fn plugin_file(edge: &Edge) -> PathBuf {
-    edge.envoy
-        .access_log_file()
-        .with_file_name("portcullis.yaml")
-}
-
 /// What a reader has in a clone after the demo has begun.
 fn imitate_checkout(folder: &Path, edge: &Edge) {
     let checkout = folder.join("checkout");
     let [demo, debug] = ["target/demo", "target/debug"].map(|name| checkout.join(name));
-    for folder in [&demo, &debug] {
+    for folder in [&demo, &debug, &folder.join("programs")] {
         std::fs::create_dir_all(folder).unwrap();
     }
     for name in ["docs", "envoy"] {
@@ -317,6 +279,9 @@ fn imitate_checkout(folder: &Path, edge: &Edge) {
     )
     .unwrap();
     symlink(folder.join("programs/portcullis"), debug.join("portcullis")).unwrap();
+    let promtool = parts::prometheus().unwrap().join("promtool");
+    let promtool = std::path::absolute(promtool).unwrap();
+    symlink(promtool, folder.join("programs/promtool")).unwrap();
 }
 
 fn write_secret(folder: &Path, name: &str, value: &str) {
@@ -324,11 +289,4 @@ fn write_secret(folder: &Path, name: &str, value: &str) {
     let path = folder.join(name);
     std::fs::write(&path, value).unwrap();
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
-}
-
-fn write_program(folder: &Path, name: &str, script: &str) {
-    std::fs::create_dir_all(folder).unwrap();
-    let path = folder.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
