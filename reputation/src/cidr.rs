@@ -10,6 +10,9 @@ use crate::address::{AddressError, ClientAddress};
 use crate::embedding::{EMBEDDINGS, Layout};
 use crate::special::local_prefixes;
 
+/// Eight groups of four digits, seven colons, a slash and three digits.
+const LONGEST_TEXT: usize = 43;
+
 /// A canonical prefix: host bits are zero, and a prefix of embedded IPv4 is the IPv4 prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -172,7 +175,11 @@ impl TryFrom<String> for Cidr {
 
 impl From<Cidr> for String {
     fn from(cidr: Cidr) -> Self {
-        cidr.to_string()
+        // Room for the longest, so that it does not grow thrice on its way: each verdict has one.
+        let mut text = Self::with_capacity(LONGEST_TEXT);
+        // A string takes whatever is written to it.
+        let _written = fmt::Write::write_fmt(&mut text, format_args!("{cidr}"));
+        text
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, Request};
 use reputation::ClientAddress;
 use tokio::sync::watch;
@@ -24,8 +26,10 @@ pub enum RequestId {
 /// The current snapshot, once there is one.
 pub type Snapshots = watch::Receiver<Option<Arc<Published>>>;
 
-const HEADER: &str = "x-request-id";
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST: usize = 128;
+/// Odd, so that no number of a process comes twice, and with bits all over, so that they look unlike.
+const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
 /// For one whole body.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,8 +52,7 @@ impl RequestId {
         });
         match given {
             Some(value) => Self::Given(value.clone()),
-            // Without randomness ids repeat, which a log can bear.
-            None => Self::Own(getrandom::u64().unwrap_or_default()),
+            None => Self::Own(next_number()),
         }
     }
 
@@ -59,6 +62,14 @@ impl RequestId {
             Self::Own(number) => Cow::Owned(format!("{number:016x}")),
         }
     }
+}
+
+/// Chance is asked once: a look-up would pay for it more than for its answer's text.
+fn next_number() -> u64 {
+    // Without chance two processes give the same ids, which a log can bear.
+    static NEXT: LazyLock<AtomicU64> =
+        LazyLock::new(|| AtomicU64::new(getrandom::u64().unwrap_or_default()));
+    NEXT.fetch_add(STRIDE, Ordering::Relaxed)
 }
 
 /// The whole body, if it has at most `most` bytes.
@@ -154,6 +165,8 @@ mod tests {
             assert!(matches!(id_of(forged), RequestId::Own(_)), "{forged:?}");
         }
         assert_eq!(RequestId::Own(7).text(), "0000000000000007");
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| next_number()).collect();
+        assert_eq!(ids.len(), 1000);
     }
 
     #[test]

@@ -179,7 +179,10 @@ impl Lookup {
         let host = Cidr::host(address);
         let heard = match &found {
             Some(_) => Heard::default(),
-            None => self.streams.hear(&view.setup, address, LIVE_WAIT).await,
+            None => {
+                let deadline = tokio::time::Instant::now() + LIVE_WAIT;
+                self.streams.hear(&view.setup, address, deadline).await
+            }
         };
         let by_live = heard.decision.as_ref();
         let verdict = match (&found, by_live) {

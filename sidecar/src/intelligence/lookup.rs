@@ -3,9 +3,10 @@
 //! to be suspicious stands in the images, and is weighed with all other words all the same.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reputation::{Band, Cidr, ClientAddress, Policy, UnixSeconds, Verdict};
+use tokio::time::Instant;
 
 use super::answers::{Answers, ByProvider, Key};
 use super::crowdsec::Streams;
@@ -72,7 +73,7 @@ impl Lookup {
     /// The verdict within `wait`: a provisional one if a provider is still being asked by then. It rests
     /// on the configuration of its beginning, whatever comes meanwhile.
     pub async fn verdict(&self, address: ClientAddress, prefix: u8, wait: Duration) -> Verdict {
-        let now = self.clock.now();
+        let (now, deadline) = (self.clock.now(), Instant::now() + wait);
         let view = self.sources.view();
         let published = self.publisher.current();
         let images = published.as_deref();
@@ -83,16 +84,14 @@ impl Lookup {
             let verdict = verdict_of(found, address, scope, now);
             return self.with_shadow(&view, verdict, address, &ByProvider::default(), now);
         }
-        let begun = Instant::now();
-        let heard = self.streams.hear(&view.setup, address, wait).await;
+        let heard = self.streams.hear(&view.setup, address, deadline).await;
         if let Some(decision) = &heard.decision {
             let len = Some(decision.cidr.len());
             let scope = view.scope(images, address, prefix, len);
             let verdict = verdict_by(decision, scope, heard.for_s.unwrap_or_default());
             return self.with_shadow(&view, verdict, address, &ByProvider::default(), now);
         }
-        let left = wait.saturating_sub(begun.elapsed());
-        let (answers, life) = self.ask(&view, address, left, now).await;
+        let (answers, life) = self.ask(&view, address, deadline, now).await;
         let life = life.with(&heard);
         // Of the addresses beside it nothing was heard.
         let alone = heard.for_s.or(heard.waiting.then_some(0)).map(|_| u8::MAX);
@@ -178,7 +177,7 @@ impl Lookup {
         &self,
         view: &View,
         address: ClientAddress,
-        wait: Duration,
+        deadline: Instant,
         now: UnixSeconds,
     ) -> (ByProvider, Life) {
         let gates = &view.setup.gates;
@@ -204,7 +203,7 @@ impl Lookup {
         if !missing {
             return (answers, Life::Final { ttl_s: SHORT_TTL });
         }
-        match landed_within(flight, wait).await {
+        match landed_by(deadline, flight).await {
             Some(answers) => {
                 let life = life(gates, &answers, now);
                 (answers, life)
@@ -323,7 +322,7 @@ fn life(gates: &[Arc<Gate>], answers: &ByProvider, now: UnixSeconds) -> Life {
     }
 }
 
-async fn landed_within(flight: Option<Flight<ByProvider>>, wait: Duration) -> Option<ByProvider> {
-    let landed = tokio::time::timeout(wait, flight?.landed());
+async fn landed_by(deadline: Instant, flight: Option<Flight<ByProvider>>) -> Option<ByProvider> {
+    let landed = tokio::time::timeout_at(deadline, flight?.landed());
     landed.await.ok().flatten()
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use reputation::lookup::Found;
-use reputation::score::{Indicator, Score, combine};
+use reputation::score::{Indicator, Score, Stance, combine};
 use reputation::set::Basis;
 use reputation::{
     Band, Cidr, ClientAddress, Decision, DecisionId, Rank, Shadow, UnixSeconds, Verdict,
@@ -17,6 +17,7 @@ use super::providers::Gate;
 use super::sources::View;
 use crate::config::FeedRole;
 use crate::snapshot::{Published, class_of};
+use crate::store::StoredVerdict;
 
 /// The longest that an answer may be kept, in seconds.
 pub const LONGEST_TTL: u32 = 3600;
@@ -50,21 +51,38 @@ impl View {
         hearing: Hearing,
         now: UnixSeconds,
     ) -> (Vec<Indicator>, Score) {
-        let client = Key::of(address).address();
-        let heard = |gate: &&Arc<Gate>| hearing == Hearing::All || gate.has_say_on(client);
-        let gates: Vec<_> = self.setup.gates.iter().filter(heard).collect();
-        let mut indicators = self.feeds.indicators(address, hearing);
-        for gate in &gates {
-            let counting = answers.of(gate.name()).filter(|answer| answer.counts(now));
-            let said = counting.and_then(|answer| answer.said.as_ref());
-            indicators.extend(said.map(|said| gate.indicator(said)));
-        }
-        let databases = &self.setup.databases;
-        indicators.extend(databases.indicators(address, hearing));
-        let asked = self.feeds.soft_feeds(hearing) + gates.len();
-        let asked = asked + databases.scoring_on(address, hearing);
+        let indicators = self.indicators(address, answers, hearing, now, |_| true);
+        let asked = self.feeds.soft_feeds(hearing) + self.gates(address, hearing).count();
+        let asked = asked + self.setup.databases.scoring_on(address, hearing);
         let score = combine(&indicators, asked, self.setup.policy, now);
         (indicators, score)
+    }
+
+    /// What is said of `address`, by providers only what `counts`.
+    fn indicators(
+        &self,
+        address: ClientAddress,
+        answers: &ByProvider,
+        hearing: Hearing,
+        now: UnixSeconds,
+        counts: impl Fn(&StoredVerdict) -> bool,
+    ) -> Vec<Indicator> {
+        let mut indicators = self.feeds.indicators(address, hearing);
+        for gate in self.gates(address, hearing) {
+            let counting = answers.of(gate.name()).filter(|answer| answer.counts(now));
+            let said = counting.and_then(|answer| answer.said.as_ref());
+            let said = said.filter(|said| counts(said));
+            indicators.extend(said.map(|said| gate.indicator(said)));
+        }
+        indicators.extend(self.setup.databases.indicators(address, hearing));
+        indicators
+    }
+
+    /// The providers that are heard about `address`.
+    fn gates(&self, address: ClientAddress, hearing: Hearing) -> impl Iterator<Item = &Arc<Gate>> {
+        let client = Key::of(address).address();
+        let heard = move |gate: &&Arc<Gate>| hearing == Hearing::All || gate.has_say_on(client);
+        self.setup.gates.iter().filter(heard)
     }
 
     /// The verdict of an address that no image's entry decides about.
@@ -76,7 +94,10 @@ impl View {
         life: Life,
         now: UnixSeconds,
     ) -> Verdict {
-        let (indicators, score) = self.score(address, answers, Hearing::InForce, now);
+        // Most answers have nothing against the address: what changes no score is not even copied.
+        let matters = |said: &StoredVerdict| said.score > 0 || said.stance == Stance::Trusted;
+        let indicators = self.indicators(address, answers, Hearing::InForce, now, matters);
+        let score = combine(&indicators, indicators.len(), self.setup.policy, now);
         let band = self.setup.policy.band(score.value);
         let top = score.top.and_then(|at| indicators.get(at));
         let (ttl_s, provisional) = match life {

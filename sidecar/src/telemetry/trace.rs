@@ -6,12 +6,13 @@
 use std::fmt;
 
 use hyper::HeaderMap;
+use hyper::header::HeaderName;
 
 /// The id of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent([u8; 16]);
 
-const HEADER: &str = "traceparent";
+const HEADER: HeaderName = HeaderName::from_static("traceparent");
 
 impl TraceParent {
     /// `None` if there is none, more than one, or one that is not well formed.
