@@ -5,6 +5,7 @@ mod configuration;
 mod core_kinds;
 mod kubernetes;
 mod monitoring;
+mod proxies;
 mod rendered;
 mod schemas;
 mod valid;

@@ -53,3 +53,43 @@ fn every_dashboard_is_in_the_config_map_as_it_is() {
     }
     assert_eq!(map["data"].as_object().unwrap().len(), files);
 }
+
+/// A key as the operator spells it.
+fn camel(key: &str) -> String {
+    let (mut camel, mut raised) = (String::new(), false);
+    for letter in key.chars() {
+        match letter {
+            '_' => raised = true,
+            letter if raised => {
+                camel.extend(letter.to_uppercase());
+                raised = false;
+            }
+            letter => camel.push(letter),
+        }
+    }
+    camel
+}
+
+#[test]
+fn the_pod_monitors_take_the_labels_out_of_the_names_as_the_shipped_configuration_does() {
+    let shipped = shipped("prometheus.yaml");
+    let mut jobs = list(&shipped, "/scrape_configs").iter();
+    let job = jobs
+        .find(|job| job["job_name"] == "portcullis-envoy")
+        .unwrap();
+    let rules = list(job, "/metric_relabel_configs").iter().map(|rule| {
+        let members = rule.as_object().unwrap().iter();
+        let members = members.map(|(key, value)| (camel(key), value.clone()));
+        Value::Object(members.collect())
+    });
+    let expected: Vec<_> = rules.collect();
+    assert!(expected.len() > 5);
+    for place in ["istio/gateway", "istio/sidecar", "envoy-gateway"] {
+        let rendered = folder(&format!("envoy/mesh/{place}"));
+        let endpoint =
+            &rendered.one("PodMonitor", "portcullis-envoy")["spec"]["podMetricsEndpoints"][0];
+        assert_eq!(endpoint["metricRelabelings"], json!(expected), "{place}");
+        let job = json!([{"targetLabel": "job", "replacement": "portcullis-envoy"}]);
+        assert_eq!(endpoint["relabelings"], job, "{place}");
+    }
+}

@@ -71,7 +71,8 @@ fn versions(definition: &Value) -> Vec<((String, String), Validator)> {
     list(spec, "/versions").iter().map(one).collect()
 }
 
-/// Refuses what a schema does not name, where it names anything and does not say that the rest is kept.
+/// Refuses what a schema does not name, where it names anything and does not say that the rest is kept; and says in
+/// JSON Schema what OpenAPI says otherwise.
 fn close(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else {
         return;
@@ -85,6 +86,10 @@ fn close(schema: &mut Value) {
     if members.remove("nullable") == Some(json!(true)) && members.contains_key("type") {
         let kind = members["type"].clone();
         members.insert("type".to_owned(), json!([kind, "null"]));
+    }
+    if let Some(Value::String(pattern)) = members.get_mut("pattern") {
+        // Go's way to ignore case, which JSON Schema does not know: without it less is accepted.
+        *pattern = pattern.replace("(?i)", "");
     }
     if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
         properties.values_mut().for_each(close);

@@ -8,7 +8,12 @@ use super::rendered::{OVERLAYS, folder, overlay};
 use super::schemas::Schemas;
 
 /// What is shipped beside the overlays.
-const FOLDERS: [&str; 1] = ["envoy/monitoring"];
+const FOLDERS: [&str; 4] = [
+    "envoy/monitoring",
+    "envoy/mesh/istio/gateway",
+    "envoy/mesh/istio/sidecar",
+    "envoy/mesh/envoy-gateway",
+];
 
 fn all() -> Vec<Value> {
     let overlays = OVERLAYS.map(|name| overlay(name).0);

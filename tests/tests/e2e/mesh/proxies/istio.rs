@@ -1,0 +1,108 @@
+//! Istio: our manifests in an Envoy as Istio would configure it, gateway and sidecar proxy.
+
+use kit::config::{EdgeConfig, insert};
+use kit::envoy::validate;
+use kit::pages::Page;
+use kit::{Request, eventually};
+use serde_json::{Value, json};
+
+use super::istio_translation::{GATEWAY, INBOUND, Manifests};
+use super::{Proxy, start};
+use crate::common::{CANARY, LIMIT, header_names, until_metric};
+
+const GOOD: &str = "203.0.113.5";
+
+fn manifests() -> Manifests {
+    let page = Page::read("docs/install-istio.md").unwrap();
+    let mesh = page.yaml("The access log").unwrap();
+    let pod = page.yaml("The client's address").unwrap();
+    let annotations = &pod["metadata"]["annotations"];
+    let proxy = annotations["proxy.istio.io/config"].as_str().unwrap();
+    let proxy: Value = serde_json::from_str(proxy).unwrap();
+    let hops = &proxy["gatewayTopology"]["numTrustedProxies"];
+    let providers = mesh["meshConfig"]["extensionProviders"].clone();
+    Manifests::read(providers, hops.as_u64().unwrap())
+}
+
+fn config(manifests: &Manifests, mode: &str) -> EdgeConfig {
+    let mut config = EdgeConfig::of(manifests.bootstrap()).unwrap();
+    for listener in [GATEWAY, INBOUND] {
+        let filters = &mut config.manager(listener).unwrap()["http_filters"];
+        let settings = &mut filters[0]["typed_config"]["config"]["configuration"]["value"];
+        let mut read: Value = serde_json::from_str(settings.as_str().unwrap()).unwrap();
+        insert(&mut read, "mode", json!(mode));
+        *settings = json!(read.to_string());
+    }
+    config
+}
+
+async fn asked(proxy: &Proxy, listener: &str, request: Request) -> kit::Response {
+    let to = proxy.envoy.listener(listener).await.unwrap();
+    request.send(to).await.unwrap()
+}
+
+#[test]
+fn the_plugin_asks_the_cluster_that_istio_makes_of_the_service_and_only_monitors() {
+    let manifests = manifests();
+    for rendered in [&manifests.gateway, &manifests.sidecar] {
+        let settings = &rendered.one("WasmPlugin", "portcullis")["spec"]["pluginConfig"];
+        assert_eq!(settings["sidecar"]["cluster"], manifests.cluster_name());
+        assert_eq!(
+            settings["sidecar"]["poll_cluster"],
+            manifests.cluster_name()
+        );
+        assert_eq!(settings["mode"], "monitor");
+        assert_eq!(settings["strip"], "filter");
+        let image = &rendered.one("WasmPlugin", "portcullis")["spec"]["url"];
+        let ours = format!(
+            "oci://ghcr.io/portcullis/filter:{}",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(*image, ours);
+    }
+}
+
+#[tokio::test]
+async fn a_listed_client_is_refused_at_the_gateway_and_at_the_sidecar_proxy() {
+    let manifests = manifests();
+    let config = config(&manifests, "enforce");
+    validate(&config, &[]).unwrap();
+    let proxy = start(config, GATEWAY, &[&manifests.cluster_name()]).await;
+    for listener in [GATEWAY, INBOUND] {
+        for (forwarded, status) in [
+            (CANARY.to_owned(), 403),
+            (format!("{GOOD}, {CANARY}"), 403),
+            (format!("{CANARY}, {GOOD}"), 200),
+        ] {
+            let request = Request::get("/").from_client(&forwarded);
+            let answer = asked(&proxy, listener, request).await;
+            assert_eq!(answer.status, status, "{listener}: {forwarded}");
+        }
+    }
+    let forged = Request::get("/").from_client(GOOD);
+    let forged = forged.header("x-portcullis-band", "clean");
+    let reached = header_names(&asked(&proxy, GATEWAY, forged).await.json());
+    assert!(
+        !reached.iter().any(|name| name.starts_with("x-portcullis")),
+        "{reached:?}"
+    );
+    // Istio's bootstrap has no tags of ours.
+    let name = "portcullis_verdicts_total_action_deny_source_snapshot_mode_enforce";
+    assert!(until_metric(&proxy.envoy, name, &[], 1.0).await);
+    let logged = eventually(LIMIT, || proxy.envoy.access_log().len() >= 4).await;
+    let log = proxy.envoy.access_log();
+    assert!(logged, "{log:?}");
+    assert!(
+        log.iter()
+            .all(|line| line["verdict"] == "deny" && line["client"] == CANARY),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn a_wrong_setting_is_refused_by_its_name() {
+    let config = config(&manifests(), "maybe");
+    let refused = validate(&config, &[]).unwrap_err().to_string();
+    let named = r#"mode: "maybe" is not one of monitor, enforce, off"#;
+    assert!(refused.contains(named), "{refused}");
+}
