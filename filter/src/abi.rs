@@ -16,6 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
 use reputation::UnixSeconds;
+use reputation::wire::{self, Wire};
 
 use crate::headers::HeaderMap;
 use crate::host::{
@@ -280,6 +281,7 @@ impl Host for Envoy {
             (":path", call.path),
             (":authority", call.authority),
             ("accept", "application/json"),
+            (wire::HEADER, Wire::OURS_TEXT),
         ];
         pairs.extend(call.body.map(|_| ("content-type", "application/json")));
         pairs.extend(call.request_id.map(|id| ("x-request-id", id)));

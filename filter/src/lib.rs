@@ -10,6 +10,7 @@
 //! | `act`, `refuse`, `ready` | what is done about it, and what the client is told |
 //! | `tally` | who was refused lately, for the sidecar |
 //! | `snapshot` | fetching, loading and holding what is known |
+//! | `neighbour` | whether the sidecar is near enough to be understood |
 //! | `config`, `metrics` | what goes in from the operator, and what comes out for him |
 
 #![cfg_attr(
@@ -33,6 +34,7 @@ mod logged;
 mod lookups;
 mod metrics;
 mod mode;
+mod neighbour;
 mod plugin;
 mod ready;
 mod refuse;

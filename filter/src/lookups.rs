@@ -12,6 +12,7 @@ use crate::cache::Key;
 use crate::config::{Config, Policy, Unknown};
 use crate::host::{AnswerSize, Call, ContextId, Host, Token};
 use crate::metrics::{FailureCause, LookupOutcome};
+use crate::neighbour;
 use crate::refuse::request_id;
 use crate::turn::Turn;
 
@@ -252,6 +253,7 @@ impl Lookups {
         turn.metrics.lookup(match cause {
             FailureCause::Timeout => LookupOutcome::Timeout,
             FailureCause::Rubbish => LookupOutcome::Rubbish,
+            FailureCause::Wire => LookupOutcome::Wire,
             _ => LookupOutcome::Unavailable,
         });
     }
@@ -347,17 +349,19 @@ fn read<H: Host>(
     if size.headers == 0 {
         return Err(FailureCause::Unavailable);
     }
-    match host.answer_header(":status").as_deref() {
-        Some(b"200") => {}
-        Some(b"504") => return Err(FailureCause::Timeout),
-        Some([b'5', ..]) => return Err(FailureCause::Unavailable),
+    let status = host.answer_header(":status").unwrap_or_default();
+    neighbour::check(host, &status).map_err(|_| FailureCause::Wire)?;
+    match status.as_slice() {
+        b"200" => {}
+        b"504" => return Err(FailureCause::Timeout),
+        [b'5', ..] => return Err(FailureCause::Unavailable),
         _ => return Err(FailureCause::Rubbish),
     }
     if size.body > MAX_ANSWER_BYTES {
         return Err(FailureCause::Rubbish);
     }
     let body = host.answer_body(MAX_ANSWER_BYTES);
-    let verdict: Verdict = serde_json::from_slice(&body).map_err(|_| FailureCause::Rubbish)?;
+    let verdict = Verdict::parse(&body).map_err(|_| FailureCause::Rubbish)?;
     // A verdict on somebody else, or a score that is none, is no answer to what was asked.
     let fits = verdict.scope.contains(address) && verdict.score <= 100;
     fits.then_some(verdict).ok_or(FailureCause::Rubbish)

@@ -22,6 +22,8 @@ pub enum LookupOutcome {
     Timeout,
     Unavailable,
     Rubbish,
+    /// Answered in a version of the wire that this build does not read.
+    Wire,
     /// Too many look-ups under way: not asked.
     Limited,
     /// Too many requests held: asked, but this one did not wait.
@@ -36,6 +38,8 @@ pub enum FailureCause {
     Timeout,
     Unavailable,
     Rubbish,
+    /// The sidecar speaks a version of the wire that this build does not read.
+    Wire,
     /// The sidecar failed too often: it is not being asked.
     Breaker,
 }
@@ -44,6 +48,7 @@ pub enum FailureCause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     Malformed,
+    /// It is told in a version of the wire, or has a form, that this build does not read.
     Wire,
     Parts,
     Digest,
@@ -51,6 +56,8 @@ pub enum Refusal {
     Older,
     /// Past its `valid_until`.
     Expired,
+    /// An image in a format that this build does not read.
+    Format,
     /// An image that is not one, or is out of order.
     Image,
     /// The overlay is not for this base.
@@ -260,12 +267,13 @@ impl Lazy {
 }
 
 impl LookupOutcome {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ok,
         Self::Provisional,
         Self::Timeout,
         Self::Unavailable,
         Self::Rubbish,
+        Self::Wire,
         Self::Limited,
         Self::Unheld,
     ];
@@ -277,6 +285,7 @@ impl LookupOutcome {
             Self::Timeout => "timeout",
             Self::Unavailable => "unavailable",
             Self::Rubbish => "rubbish",
+            Self::Wire => "wire",
             Self::Limited => "limited",
             Self::Unheld => "unheld",
         }
@@ -284,11 +293,12 @@ impl LookupOutcome {
 }
 
 impl FailureCause {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Address,
         Self::Timeout,
         Self::Unavailable,
         Self::Rubbish,
+        Self::Wire,
         Self::Breaker,
     ];
 
@@ -298,19 +308,21 @@ impl FailureCause {
             Self::Timeout => "timeout",
             Self::Unavailable => "unavailable",
             Self::Rubbish => "rubbish",
+            Self::Wire => "wire",
             Self::Breaker => "breaker",
         }
     }
 }
 
 impl Refusal {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::Wire,
         Self::Parts,
         Self::Digest,
         Self::Older,
         Self::Expired,
+        Self::Format,
         Self::Image,
         Self::Base,
         Self::Poison,
@@ -324,6 +336,7 @@ impl Refusal {
             Self::Digest => "digest",
             Self::Older => "older",
             Self::Expired => "expired",
+            Self::Format => "format",
             Self::Image => "image",
             Self::Base => "base",
             Self::Poison => "poison",

@@ -31,6 +31,8 @@ pub struct MockHost {
     calls: RefCell<Vec<Made>>,
     pub call_error: Cell<Option<CallError>>,
     answer: RefCell<(Vec<u8>, Vec<u8>)>,
+    /// What the sidecar's answers tell of the wire.
+    pub wire: RefCell<Option<Vec<u8>>>,
     shared: RefCell<HashMap<String, (Vec<u8>, u32)>>,
     beaten: Cell<u32>,
     metrics: RefCell<Vec<(String, u64)>>,
@@ -250,7 +252,11 @@ impl Host for MockHost {
             !status.is_empty(),
             "headers of an answer without headers trap a real VM"
         );
-        (name == ":status").then_some(status)
+        match name {
+            ":status" => Some(status),
+            reputation::wire::HEADER => self.wire.borrow().clone(),
+            _ => None,
+        }
     }
 
     fn answer_body(&self, max: usize) -> Vec<u8> {

@@ -10,6 +10,7 @@ pub mod decay;
 pub mod decision;
 pub mod digest;
 mod embedding;
+pub mod json;
 pub mod lookup;
 pub mod manifest;
 pub mod mode;
@@ -21,6 +22,7 @@ pub mod set;
 pub mod special;
 pub mod time;
 pub mod verdict;
+pub mod wire;
 
 pub use address::{AddressError, ClientAddress};
 pub use cidr::{Cidr, CidrError};

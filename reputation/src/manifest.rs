@@ -5,14 +5,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::digest::Digest;
+use crate::json::{self, Fields, JsonError};
 use crate::mode::ModeOverride;
 use crate::time::UnixSeconds;
 
-/// The wire version that this build speaks. Neighbouring versions must understand each other.
-pub const WIRE_VERSION: u32 = 1;
+/// The form in which manifests are written; it stands in their field `wire`. A filter of before
+/// [`crate::wire`] reads no other than 1.
+pub const FORM: u32 = 1;
 /// The largest part, in bytes: one read of shared memory, one digest, well under a millisecond each.
 pub const MAX_PART_BYTES: usize = 128 * 1024;
 /// The largest image that is accepted, in bytes.
@@ -29,7 +32,7 @@ pub struct SnapshotVersion {
 }
 
 /// One image and the parts that make it up, in order. All parts but the last have [`MAX_PART_BYTES`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageRef {
     /// [`Digest::of_parts`] of `parts`.
     pub digest: Digest,
@@ -38,9 +41,9 @@ pub struct ImageRef {
     pub parts: Vec<Digest>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Manifest {
-    /// [`WIRE_VERSION`] of the sender.
+    /// [`FORM`] of the sender, under the name that it has had from the start.
     pub wire: u32,
     #[serde(flatten)]
     pub version: SnapshotVersion,
@@ -58,9 +61,7 @@ pub struct Manifest {
     pub lookups: bool,
     /// Whether something would be told about it that is only counted. Apart from `lookups`, so that
     /// whoever does not know it asks for nothing, instead of waiting for what never counts.
-    #[serde(default)]
     pub shadow_lookups: bool,
-    #[serde(default)]
     pub modes: Vec<ModeOverride>,
 }
 
@@ -79,9 +80,9 @@ pub enum Askable {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ManifestError {
     #[error("it is not a manifest: {0}")]
-    Malformed(String),
-    #[error("it speaks wire version {0}, this build speaks {WIRE_VERSION}")]
-    Wire(u32),
+    Malformed(#[from] JsonError),
+    #[error("it has form {0}, this build reads form {FORM}")]
+    Form(u32),
     #[error("{what} of {length} bytes has {parts} parts, or is beyond {MAX_IMAGE_BYTES} bytes")]
     Parts {
         what: &'static str,
@@ -95,9 +96,34 @@ pub enum ManifestError {
 impl Manifest {
     /// Reads and checks a manifest; whether it is newer than the active one is the caller's question.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let manifest: Self = serde_json::from_slice(bytes)
-            .map_err(|error| ManifestError::Malformed(error.to_string()))?;
-        manifest.check()?;
+        Self::read(&json::parse(bytes)?)
+    }
+
+    /// As [`Self::parse`], from a value.
+    pub fn read(value: &Value) -> Result<Self, ManifestError> {
+        let fields = Fields::of(value)?;
+        // First of all: another form may have other fields.
+        let wire = fields.small("wire")?;
+        if wire != FORM {
+            return Err(ManifestError::Form(wire));
+        }
+        let manifest = Self {
+            wire,
+            version: SnapshotVersion {
+                epoch: fields.number("epoch")?,
+                version: fields.number("version")?,
+            },
+            generation: fields.small("generation")?,
+            base: ImageRef::read(fields.required("base")?)?,
+            overlay: ImageRef::read(fields.required("overlay")?)?,
+            built_at: UnixSeconds(fields.small("built_at")?),
+            valid_until: UnixSeconds(fields.small("valid_until")?),
+            lookups: fields.flag("lookups")?,
+            shadow_lookups: fields.flag_if_any("shadow_lookups")?,
+            modes: ModeOverride::read_all(fields.list("modes")?)?,
+        };
+        manifest.base.check("the base")?;
+        manifest.overlay.check("the overlay")?;
         Ok(manifest)
     }
 
@@ -107,16 +133,6 @@ impl Manifest {
             (false, true) => Askable::Shadow,
             (false, false) => Askable::Nobody,
         }
-    }
-
-    /// Whether its numbers fit each other and are within bounds. For one that was not read by
-    /// [`Self::parse`].
-    pub fn check(&self) -> Result<(), ManifestError> {
-        if self.wire != WIRE_VERSION {
-            return Err(ManifestError::Wire(self.wire));
-        }
-        self.base.check("the base")?;
-        self.overlay.check("the overlay")
     }
 }
 
@@ -129,6 +145,19 @@ impl ImageRef {
             length: image.len(),
             parts,
         }
+    }
+
+    fn read(value: &Value) -> Result<Self, JsonError> {
+        let fields = Fields::of(value)?;
+        let parts = fields.list("parts")?.iter();
+        let digest = |part: &Value| part.as_str().and_then(|text| text.parse().ok());
+        let parts: Option<Vec<_>> = parts.map(digest).collect();
+        let length = usize::try_from(fields.number("length")?);
+        Ok(Self {
+            digest: fields.parsed("digest")?,
+            length: length.map_err(|_| JsonError::Field("length"))?,
+            parts: parts.ok_or(JsonError::Field("parts"))?,
+        })
     }
 
     fn check(&self, what: &'static str) -> Result<(), ManifestError> {
@@ -177,7 +206,7 @@ mod tests {
 
     fn manifest() -> Manifest {
         Manifest {
-            wire: WIRE_VERSION,
+            wire: FORM,
             version: SnapshotVersion {
                 epoch: 7,
                 version: 3,
@@ -217,7 +246,7 @@ mod tests {
             change(&mut faulty);
             Manifest::parse(&serde_json::to_vec(&faulty).unwrap()).unwrap_err()
         };
-        assert!(matches!(refused(&|m| m.wire = 2), ManifestError::Wire(2)));
+        assert!(matches!(refused(&|m| m.wire = 2), ManifestError::Form(2)));
         assert!(matches!(
             refused(&|m| m.base.length = 0),
             ManifestError::Parts { .. }

@@ -1,7 +1,9 @@
 //! Enforce, monitor or off; for all, for a route, for a while.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::json::{Fields, JsonError};
 use crate::time::UnixSeconds;
 
 /// Ordered from strict to permissive: where two apply, the more permissive wins.
@@ -30,6 +32,10 @@ pub struct ModeOverride {
 impl Mode {
     pub const ALL: [Self; 3] = [Self::Enforce, Self::Monitor, Self::Off];
 
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",
@@ -45,6 +51,24 @@ impl Mode {
 }
 
 impl ModeOverride {
+    /// Several, as a filter reads them in a manifest.
+    pub fn read_all(values: &[Value]) -> Result<Vec<Self>, JsonError> {
+        values.iter().map(Self::read).collect()
+    }
+
+    /// A mode that this build does not know is `monitor`: whoever set it wanted something looser than
+    /// enforcement, and what would happen stays visible.
+    fn read(value: &Value) -> Result<Self, JsonError> {
+        let fields = Fields::of(value)?;
+        let route = fields.value("route").map(|_| fields.text("route"));
+        let until = fields.value("until").map(|_| fields.small("until"));
+        Ok(Self {
+            mode: Mode::of_name(fields.text("mode")?).unwrap_or(Mode::Monitor),
+            route: route.transpose()?.map(str::to_owned),
+            until: until.transpose()?.map(UnixSeconds),
+        })
+    }
+
     pub fn in_force(&self, now: UnixSeconds) -> bool {
         self.until.is_none_or(|until| now < until)
     }
@@ -105,6 +129,24 @@ mod tests {
         ] {
             assert_eq!(glob_matches(pattern, text), expected, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_mode_that_a_filter_does_not_know_looks_on() {
+        let mode = |json: &str| {
+            let value = crate::json::parse(json.as_bytes()).unwrap();
+            ModeOverride::read_all(&[value]).map(|modes| modes.into_iter().next().unwrap().mode)
+        };
+        for known in Mode::ALL {
+            let json = format!(r#"{{"mode":"{}","route":"a*","until":9}}"#, known.name());
+            assert_eq!(mode(&json), Ok(known));
+        }
+        assert_eq!(mode(r#"{"mode":"sample","share":3}"#), Ok(Mode::Monitor));
+        assert_eq!(mode(r#"{"mode":7}"#), Err(JsonError::Field("mode")));
+        assert_eq!(
+            mode(r#"{"mode":"off","until":-1}"#),
+            Err(JsonError::Field("until"))
+        );
     }
 
     #[test]

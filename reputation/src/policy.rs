@@ -48,6 +48,10 @@ impl Action {
         Self::ALL.into_iter().find(|action| *action as u8 == value)
     }
 
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -63,6 +67,10 @@ impl Band {
 
     pub fn from_u8(value: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|band| *band as u8 == value)
+    }
+
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|band| band.name() == name)
     }
 
     pub fn name(self) -> &'static str {

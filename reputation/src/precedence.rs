@@ -37,6 +37,10 @@ impl Rank {
         Self::ALL.into_iter().find(|rank| *rank as u8 == value)
     }
 
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rank| rank.name() == name)
+    }
+
     /// The name used in JSON, logs and explanations.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use reputation::digest::Digest;
-use reputation::manifest::{ImageRef, MAX_PART_BYTES, Manifest, SnapshotVersion, WIRE_VERSION};
+use reputation::manifest::{FORM, ImageRef, MAX_PART_BYTES, Manifest, SnapshotVersion};
 use reputation::set::{Basis, Class, Decided, ImageBuilder, Kind, Meta};
 use reputation::{Action, Band, Cidr, DecisionId, Rank, UnixSeconds};
 
@@ -128,7 +128,7 @@ impl Draft {
             .map(|part| (Digest::of(part).to_string(), part.to_vec()))
             .collect();
         let manifest = Manifest {
-            wire: WIRE_VERSION,
+            wire: FORM,
             version: self.version,
             generation: 1,
             base: base_ref,

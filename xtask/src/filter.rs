@@ -8,6 +8,9 @@ use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{finish, run, say, toolchain};
 
+/// The most that the plugin may have: every proxy fetches it, and every VM compiles it.
+const MOST_BYTES: usize = 400_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// What is deployed.
@@ -106,5 +109,27 @@ fn finish_file(raw: PathBuf, finished: PathBuf) -> Result<PathBuf, Error> {
         shipped.len().div_ceil(1024),
         module.len().div_ceil(1024),
     ));
+    require_small(&shipped)?;
     Ok(finished)
+}
+
+fn require_small(module: &[u8]) -> Result<(), Error> {
+    let bytes = module.len();
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    Err(Error::Finish(format!(
+        "it has {bytes} bytes, and {MOST_BYTES} are the most"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_grew_too_large_is_refused() {
+        assert!(require_small(&vec![0; MOST_BYTES]).is_ok());
+        assert!(require_small(&vec![0; MOST_BYTES + 1]).is_err());
+    }
 }

@@ -169,8 +169,12 @@ fn whole(value: &Value) -> Option<u32> {
     let as_integer = value.as_u64().and_then(|number| u32::try_from(number).ok());
     as_integer.or_else(|| {
         let number = value.as_f64()?;
-        let in_range = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
-        // In range and whole, so its text is that of the integer.
-        in_range.then(|| number.to_string().parse().ok())?
+        let fits = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole and within bounds"
+        )]
+        fits.then_some(number as u32)
     })
 }

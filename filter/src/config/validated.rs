@@ -1,6 +1,7 @@
 //! From JSON to a checked configuration. A bad value refuses the whole with its path; an unknown key
 //! warns, so that an older filter survives a newer configuration, unless `strict` is set.
 
+use reputation::json::{self, JsonError};
 use reputation::mode::Mode;
 use reputation::{Action, Cidr};
 use serde_json::{Map, Value};
@@ -66,9 +67,9 @@ fn parse_json(bytes: &[u8]) -> Result<Value, ConfigError> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Value::Object(Map::new()));
     }
-    let not_json = |error: serde_json::Error| ConfigError::NotJson(error.to_string());
-    match serde_json::from_slice(bytes) {
-        Ok(Value::String(inner)) => serde_json::from_str(&inner).map_err(not_json),
+    let not_json = |error: JsonError| ConfigError::NotJson(error.to_string());
+    match json::parse(bytes) {
+        Ok(Value::String(inner)) => json::parse(inner.as_bytes()).map_err(not_json),
         Ok(value) => Ok(value),
         // A Struct in protobuf's own form is never JSON: it begins with a key's length.
         Err(error) => wire::parse_struct(bytes).ok_or_else(|| not_json(error)),

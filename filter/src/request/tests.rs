@@ -1,5 +1,6 @@
-use reputation::manifest::{Askable, ImageRef, Manifest, SnapshotVersion, WIRE_VERSION};
+use reputation::manifest::{Askable, FORM, ImageRef, Manifest, SnapshotVersion};
 use reputation::set::{Basis, Class, Decided, Image, ImageBuilder, Kind, Meta};
+use reputation::wire::Wire;
 use reputation::{Action, Band, DecisionId, Rank, RefusalReport, Shadow, UnixSeconds, Verdict};
 
 use super::*;
@@ -84,7 +85,7 @@ impl Stage {
         };
         let overlay = image(kind, overlay);
         let manifest = Manifest {
-            wire: WIRE_VERSION,
+            wire: FORM,
             version: VERSION,
             generation,
             base: base_ref,
@@ -831,6 +832,31 @@ fn every_bad_answer_is_a_failure_with_its_cause() {
             stage.host.calls().is_empty(),
             "not asked again at once: {cause}"
         );
+    }
+}
+
+#[test]
+fn a_sidecar_too_far_away_is_refused_by_name_whatever_it_says() {
+    for (wire, status, expected) in [
+        (None, "200", "ok"),
+        (Some("0"), "200", "ok"),
+        (Some(Wire::OURS_TEXT), "200", "ok"),
+        (Some("2"), "200", "wire"),
+        (Some("one"), "200", "wire"),
+        (Some("2"), "400", "wire"),
+        (None, "503", "unavailable"),
+    ] {
+        let mut stage = Stage::new(ENFORCE);
+        *stage.host.wire.borrow_mut() = wire.map(|wire| wire.as_bytes().to_vec());
+        stage.request("8.8.8.8");
+        let token = stage.asked();
+        let verdict = serde_json::to_vec(&deny_verdict("8.8.8.8/32")).unwrap();
+        stage.answer(token, status, &verdict);
+        let outcome = format!("portcullis_lookups_total.outcome.{expected}");
+        assert_eq!(stage.count(&outcome), 1, "{wire:?} {status}");
+        stage.request("8.8.8.8");
+        let refused = stage.host.sent().iter().any(|sent| sent.status == 403);
+        assert_eq!(refused, expected == "ok", "{wire:?} {status}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! sidecars never meet, and a changed option that has nothing to do with the source loses nothing.
 
 use reputation::digest::Digest;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::config::Sidecar;
 
@@ -15,7 +15,7 @@ pub enum Layer {
 }
 
 /// Parts are written to two places in turn, so that nothing grows and what is in use stays whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Slot {
     A,
@@ -64,15 +64,24 @@ impl Keys {
             Layer::Base => "base",
             Layer::Overlay => "overlay",
         };
-        let slot = match slot {
-            Slot::A => "a",
-            Slot::B => "b",
-        };
-        format!("{}{layer}.{slot}.{index}", self.prefix)
+        format!("{}{layer}.{}.{index}", self.prefix, slot.name())
     }
 }
 
 impl Slot {
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::A, Self::B]
+            .into_iter()
+            .find(|slot| slot.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+
     pub fn other(self) -> Self {
         match self {
             Self::A => Self::B,

@@ -2,7 +2,7 @@
 //! because it runs between requests.
 
 use reputation::digest::Digest;
-use reputation::set::{Checker, Image, Progress};
+use reputation::set::{Checker, Image, ImageError, Progress};
 
 use super::keys::Layer;
 use super::loader::Place;
@@ -202,10 +202,14 @@ impl Load {
                 image: Box::new(image),
                 checker: Checker::new(),
             }),
-            Err(error) => Err(Stop::Refused(
-                Refusal::Image,
-                format!("its {layer:?} cannot be opened: {error}"),
-            )),
+            Err(error) => {
+                let cause = match error {
+                    ImageError::Format(_) => Refusal::Format,
+                    _ => Refusal::Image,
+                };
+                let why = format!("its {layer:?} cannot be opened: {error}");
+                Err(Stop::Refused(cause, why))
+            }
         }
     }
 

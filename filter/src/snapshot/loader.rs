@@ -4,6 +4,7 @@
 //! Bringing them there is the `puller`'s, the steps themselves are `load`'s; what is active and how it is
 //! swapped is `Snapshot`'s.
 
+use reputation::json;
 use reputation::manifest::SnapshotVersion;
 use reputation::mode::ModeOverride;
 
@@ -155,7 +156,7 @@ impl Loader {
         self.seen = signal;
         self.pending = true;
         let (modes, _) = host.shared(&place.keys.modes)?;
-        serde_json::from_slice(&modes).ok()
+        ModeOverride::read_all(json::parse(&modes).ok()?.as_array()?).ok()
     }
 
     /// Which record to load, if any: the current one, or the one before while that is held off.

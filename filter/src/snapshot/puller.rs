@@ -14,6 +14,7 @@ use crate::cache::printable;
 use crate::config::Sidecar;
 use crate::host::{AnswerSize, Call, Host, Token};
 use crate::metrics::Refusal;
+use crate::neighbour;
 use crate::turn::Turn;
 
 const WAIT_S: u32 = 25;
@@ -161,7 +162,7 @@ impl Puller {
         let manifest = Manifest::parse(&body).map_err(|error| {
             let cause = match error {
                 ManifestError::Malformed(_) => Refusal::Malformed,
-                ManifestError::Wire(_) => Refusal::Wire,
+                ManifestError::Form(_) => Refusal::Wire,
                 ManifestError::Parts { .. } => Refusal::Parts,
                 ManifestError::Digest { .. } => Refusal::Digest,
             };
@@ -357,6 +358,10 @@ fn status<H: Host>(host: &H, size: AnswerSize) -> Result<String, Fault> {
         return Err(Fault::Sidecar("the sidecar's answer broke off".to_owned()));
     }
     let status = host.answer_header(":status").unwrap_or_default();
+    neighbour::check(host, &status).map_err(|error| {
+        let message = format!("what the sidecar says was refused: {error}");
+        Fault::Refused(Refusal::Wire, message)
+    })?;
     Ok(String::from_utf8_lossy(&status).into_owned())
 }
 

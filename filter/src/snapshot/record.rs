@@ -1,13 +1,14 @@
 //! What the fetcher leaves in shared memory for the others: which snapshot is there, and in which places.
 
+use reputation::json::{self, Fields};
 use reputation::manifest::{ImageRef, Manifest, SnapshotVersion};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::keys::{Keys, Layer, Slot};
 use crate::host::Host;
 use crate::turn::Random;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Record {
     pub manifest: Manifest,
     pub base: Slot,
@@ -38,8 +39,13 @@ impl Record {
 /// a length beyond all bounds would be memory that we ask for.
 pub fn read<H: Host>(host: &H, key: &str) -> Option<Record> {
     let (bytes, _) = host.shared(key)?;
-    let record: Record = serde_json::from_slice(&bytes).ok()?;
-    record.manifest.check().is_ok().then_some(record)
+    let value = json::parse(&bytes).ok()?;
+    let fields = Fields::of(&value).ok()?;
+    Some(Record {
+        manifest: Manifest::read(fields.value("manifest")?).ok()?,
+        base: Slot::of_name(fields.text("base").ok()?)?,
+        overlay: Slot::of_name(fields.text("overlay").ok()?)?,
+    })
 }
 
 pub fn write<H: Host>(host: &H, key: &str, record: &Record) {

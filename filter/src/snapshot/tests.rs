@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use reputation::digest::Digest;
-use reputation::manifest::{ImageRef, MAX_PART_BYTES, WIRE_VERSION};
+use reputation::manifest::{FORM, ImageRef, MAX_PART_BYTES};
 use reputation::mode::{Mode, ModeOverride};
 use reputation::set::{Basis, Class, ImageBuilder, Meta};
 use reputation::{Band, Cidr, Rank};
@@ -84,7 +84,7 @@ impl Sidecar {
         };
         let overlay = build(kind, v, overlay);
         let manifest = Manifest {
-            wire: WIRE_VERSION,
+            wire: FORM,
             version: v,
             generation: 1,
             base: base_ref,
@@ -239,6 +239,63 @@ impl Worker {
 
 fn cidrs(texts: &[&str]) -> Vec<Cidr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_sidecar_too_far_away_is_refused_by_name_and_what_was_loaded_stays() {
+    let mut world = World::new();
+    world
+        .sidecar
+        .publish(version(1), &[], &cidrs(&["192.0.2.1"]));
+    let mut worker = world.worker(1);
+    world.run(&mut [&mut worker], 10);
+    *world.host.wire.borrow_mut() = Some(b"2".to_vec());
+    world
+        .sidecar
+        .publish(version(2), &[], &cidrs(&["192.0.2.2"]));
+    world.run(&mut [&mut worker], 10);
+    assert!(world.refused("wire") > 0);
+    assert!(worker.lists("192.0.2.1") && !worker.lists("192.0.2.2"));
+    *world.host.wire.borrow_mut() = None;
+    world.run(&mut [&mut worker], 100);
+    assert!(worker.lists("192.0.2.2"));
+}
+
+#[test]
+fn an_image_in_a_format_to_come_is_refused_by_name() {
+    let mut world = World::new();
+    let mut manifest = world
+        .sidecar
+        .publish(version(1), &[], &cidrs(&["192.0.2.1"]));
+    let mut base = build(Kind::Base, version(0), &[]);
+    base[8] = 2;
+    manifest.base = ImageRef::of(&base);
+    world.sidecar.keep(&base);
+    world.sidecar.announce(&manifest);
+    let mut worker = world.worker(1);
+    world.run(&mut [&mut worker], 10);
+    assert_eq!(world.refused("format"), 1);
+    assert_eq!(worker.version(), None);
+}
+
+#[test]
+fn what_vms_of_the_build_before_left_in_shared_memory_is_taken_up_and_left_alike() {
+    let mut world = World::new();
+    let manifest = world
+        .sidecar
+        .publish(version(1), &[], &cidrs(&["192.0.2.1"]));
+    let record = record::Record {
+        manifest: manifest.clone(),
+        base: keys::Slot::A,
+        overlay: keys::Slot::B,
+    };
+    record::write(&world.host, "record", &record);
+    let manifest: serde_json::Value = serde_json::to_value(manifest).unwrap();
+    let before = serde_json::json!({"manifest": manifest, "base": "a", "overlay": "b"});
+    let (written, _) = world.host.shared("record").unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(written, before);
+    assert_eq!(record::read(&world.host, "record"), Some(record));
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use reputation::digest::Digest;
 use reputation::manifest::SnapshotVersion;
 use reputation::refusals::{MAX_REPORT_BYTES, ReportError};
+use reputation::wire::{HEADER, Wire};
 use reputation::{Action, Band, Cidr, ClientAddress, Verdict};
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -21,11 +23,13 @@ use super::server::{self, Exchange, Handler, JSON, Reply, empty, json, reply};
 use crate::intelligence::{Claim, Intelligence};
 use crate::refusals::Refusals;
 use crate::snapshot::Published;
+use crate::telemetry::{Asker, Metrics, Sparing};
 
 pub struct Edge {
     intelligence: Arc<Intelligence>,
     refusals: Arc<Refusals>,
     snapshots: Snapshots,
+    metrics: Arc<Metrics>,
     /// Long polls end with it, so that proxies reconnect elsewhere at once.
     shutdown: CancellationToken,
     /// Places for those who wait, fewer than connections: look-ups always find one.
@@ -50,6 +54,9 @@ const MAX_POLL_S: u64 = 60;
 const DEFAULT_PREFIX: u8 = 64;
 const MAX_WAITING: usize = server::MAX_CONNECTIONS / 2;
 const MAX_REPORTING: usize = 64;
+static WIRE: HeaderName = HeaderName::from_static(HEADER);
+/// A filter that is refused asks again every few seconds.
+static REFUSED: Sparing = Sparing::once_a_minute();
 
 impl Handler for Edge {
     const NAME: &'static str = "edge";
@@ -62,6 +69,7 @@ impl Handler for Edge {
         let (path, query) = (request.uri().path(), request.uri().query());
         if path == "/v1/refusals" {
             exchange.route = "refusals";
+            let _wire = self.understand(request.headers())?;
             return self.refusals(request).await;
         }
         let (route, argument) = match path
@@ -76,6 +84,67 @@ impl Handler for Edge {
             return Err(Problem::new(Kind::WrongMethod("GET, HEAD")));
         }
         match (route, argument) {
+            ("reputation", address) => {
+                exchange.route = "reputation";
+                self.reputation(address)
+            }
+            _ => {
+                let wire = self.understand(request.headers())?;
+                let mut reply = self.tell(route, argument, query, exchange).await?;
+                reply.headers_mut().insert(&WIRE, value(wire));
+                Ok(reply)
+            }
+        }
+    }
+}
+
+impl Edge {
+    pub fn new(
+        intelligence: Arc<Intelligence>,
+        refusals: Arc<Refusals>,
+        metrics: Arc<Metrics>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            snapshots: intelligence.snapshots(),
+            intelligence,
+            refusals,
+            metrics,
+            shutdown,
+            waiting: Semaphore::new(MAX_WAITING),
+            reporting: Semaphore::new(MAX_REPORTING),
+        }
+    }
+
+    /// In which version of the wire who asks is answered.
+    fn understand(&self, headers: &HeaderMap) -> Result<Wire, Problem> {
+        let told = headers.get(HEADER).map(HeaderValue::as_bytes);
+        let understood = Wire::told(told).and_then(|asker| Ok((asker, asker.answered_in()?)));
+        match understood {
+            Ok((asker, wire)) => {
+                self.metrics.asked_by(Asker::Understood(asker.neighbour()));
+                Ok(wire)
+            }
+            Err(error) => {
+                self.metrics.asked_by(Asker::Refused);
+                let why = error.to_string();
+                if REFUSED.is_due() {
+                    tracing::warn!(error = why, "a filter was refused: docs/upgrading.md");
+                }
+                Err(Problem::new(Kind::Wire).detail(why))
+            }
+        }
+    }
+
+    /// What filters ask.
+    async fn tell(
+        &self,
+        route: &str,
+        argument: &str,
+        query: Option<&str>,
+        exchange: &mut Exchange,
+    ) -> Result<Reply, Problem> {
+        match (route, argument) {
             ("verdict", address) => {
                 exchange.route = "verdict";
                 self.verdict(address, query, exchange).await
@@ -88,28 +157,7 @@ impl Handler for Edge {
                 exchange.route = "part";
                 self.part(digest)
             }
-            ("reputation", address) => {
-                exchange.route = "reputation";
-                self.reputation(address)
-            }
             _ => Err(Problem::new(Kind::NotFound)),
-        }
-    }
-}
-
-impl Edge {
-    pub fn new(
-        intelligence: Arc<Intelligence>,
-        refusals: Arc<Refusals>,
-        shutdown: CancellationToken,
-    ) -> Self {
-        Self {
-            snapshots: intelligence.snapshots(),
-            intelligence,
-            refusals,
-            shutdown,
-            waiting: Semaphore::new(MAX_WAITING),
-            reporting: Semaphore::new(MAX_REPORTING),
         }
     }
 
@@ -239,6 +287,13 @@ impl Edge {
     }
 }
 
+fn value(wire: Wire) -> HeaderValue {
+    if wire == Wire::OURS {
+        return HeaderValue::from_static(Wire::OURS_TEXT);
+    }
+    HeaderValue::from(wire.number())
+}
+
 /// What the log may hold of a client: the address if it is refused or throttled, else its /24 or /48.
 fn shown(client: ClientAddress, verdict: &Verdict) -> (Option<ClientAddress>, Option<Cidr>) {
     match verdict.action {
@@ -260,7 +315,12 @@ mod tests {
     fn of(harness: &Harness) -> Edge {
         let refusals = Arc::new(Refusals::new(Arc::clone(&harness.clock) as _));
         let intelligence = Arc::clone(&harness.intelligence);
-        Edge::new(intelligence, refusals, CancellationToken::new())
+        Edge::new(
+            intelligence,
+            refusals,
+            Arc::default(),
+            CancellationToken::new(),
+        )
     }
 
     #[tokio::test]

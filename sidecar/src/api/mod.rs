@@ -99,8 +99,12 @@ impl Listeners {
         // Only here is it set.
         let _first = snapshots.set(intelligence.snapshots());
         let refusals = Arc::new(Refusals::new(Arc::clone(&clock)));
-        let (asked, told) = (Arc::clone(&intelligence), Arc::clone(&refusals));
-        let edge = edge::Edge::new(asked, told, shutdown.clone());
+        let edge = edge::Edge::new(
+            Arc::clone(&intelligence),
+            Arc::clone(&refusals),
+            Arc::clone(&metrics),
+            shutdown.clone(),
+        );
         let orders = Orders::new(Arc::clone(&intelligence), Arc::clone(&clock));
         let (orders, door) = (Arc::new(orders), Arc::new(Door::new(token)));
         let console = Console::new(Needs {

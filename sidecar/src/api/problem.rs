@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use reputation::wire::{HEADER, Wire};
 use serde::Serialize;
 
 /// One kind of refusal and what may be said of this case.
@@ -21,6 +22,8 @@ pub enum Kind {
     BadAddress,
     BadQuery,
     BadBody,
+    /// Who asks speaks a version of the wire that is too far away.
+    Wire,
     BodyTooLarge,
     FaultyValue,
     NoToken,
@@ -93,6 +96,11 @@ impl Problem {
             Kind::Busy | Kind::TooManyAttempts => {
                 Some((RETRY_AFTER, HeaderValue::from_static("1")))
             }
+            // For who cannot be answered in his own version.
+            Kind::Wire => Some((
+                HeaderName::from_static(HEADER),
+                HeaderValue::from_static(Wire::OURS_TEXT),
+            )),
             Kind::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             _ => None,
         }
@@ -123,6 +131,11 @@ impl Kind {
                 StatusCode::BAD_REQUEST,
                 "bad-query",
                 "Faulty query parameter",
+            ),
+            Self::Wire => (
+                StatusCode::BAD_REQUEST,
+                "wire",
+                "Filter and sidecar are too many versions apart",
             ),
             Self::BadBody => (StatusCode::BAD_REQUEST, "bad-body", "Body cannot be read"),
             Self::BodyTooLarge => (

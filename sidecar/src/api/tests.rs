@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
+use reputation::Verdict;
 use reputation::manifest::Manifest;
+use reputation::wire::{HEADER, Wire};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -197,6 +199,35 @@ async fn get_with(url: &str, headers: &[(&'static str, &'static str)]) -> Answer
 
 fn document(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap()
+}
+
+#[tokio::test]
+async fn filters_are_answered_in_their_version_or_refused_by_name() {
+    let sidecar = Running::start().await;
+    let ask = async |wire: Option<&'static str>| {
+        let path = "/v1/verdict/203.0.113.7?wait_ms=150&prefix=64";
+        let headers: Vec<_> = wire.map(|wire| (HEADER, wire)).into_iter().collect();
+        get_with(&format!("{}{path}", sidecar.edge), &headers).await
+    };
+    for (asker, answer) in [
+        (None, "0"),
+        (Some("0"), "0"),
+        (Some("1"), "1"),
+        (Some("7"), "1"),
+    ] {
+        let answered = ask(asker).await;
+        assert_eq!(answered.status, StatusCode::OK, "{asker:?}");
+        assert_eq!(answered.headers[HEADER], answer, "{asker:?}");
+        Verdict::parse(&answered.body).unwrap();
+    }
+    let refused = ask(Some("one")).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert_eq!(refused.headers[HEADER], Wire::OURS_TEXT);
+    let problem: Value = serde_json::from_slice(&refused.body).unwrap();
+    assert_eq!(problem["type"], "urn:portcullis:problem:wire");
+    let public = sidecar.edge("/v1/reputation/203.0.113.7").await;
+    assert!(!public.headers.contains_key(HEADER), "{:?}", public.headers);
+    sidecar.stop().await;
 }
 
 #[tokio::test]

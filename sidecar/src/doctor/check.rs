@@ -40,6 +40,7 @@ checks! {
     SidecarCanary = "sidecar.canary",
     SidecarErrors = "sidecar.errors",
     SidecarHistory = "sidecar.history",
+    SidecarWire = "sidecar.wire",
     StoreReachable = "store.reachable",
     StoreDurable = "store.durable",
     FeedsFresh = "feeds.fresh",

@@ -16,6 +16,7 @@ use super::secrets::{FileFacts, SecretFacts, TokenFacts};
 use super::watching::{ConfigFacts, LogFacts};
 use super::{
     Finding, databases, feeds, guide, listeners, operator, providers, secrets, store, watching,
+    wire,
 };
 use crate::api::token;
 use crate::clock::Clock;
@@ -113,7 +114,7 @@ impl Examiner {
         ]
     }
 
-    fn sidecar(&self) -> [Finding; 8] {
+    fn sidecar(&self) -> [Finding; 9] {
         let Examined {
             watch,
             metrics,
@@ -139,6 +140,7 @@ impl Examiner {
             watching::canary(watch.config().canary.edge.is_some(), metrics.canary_state()),
             watching::errors(log),
             guide::history(),
+            wire::wire(metrics.askers_seen()),
         ]
     }
 

@@ -14,6 +14,7 @@ mod providers;
 mod secrets;
 mod store;
 mod watching;
+mod wire;
 
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reputation::UnixSeconds;
-use reputation::manifest::{Manifest, SnapshotVersion, WIRE_VERSION};
+use reputation::manifest::{FORM, Manifest, SnapshotVersion};
 use reputation::set::{Kind, Meta};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -289,7 +289,7 @@ impl Press {
         let modes = self.workshop.sources.modes();
         let in_force = |mode: &&reputation::mode::ModeOverride| mode.in_force(meta.built_at);
         Manifest {
-            wire: WIRE_VERSION,
+            wire: FORM,
             version,
             generation: self.generation,
             base: base.built.reference.clone(),

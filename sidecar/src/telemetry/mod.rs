@@ -14,7 +14,7 @@ mod trace;
 
 use std::error::Error;
 
-pub use metrics::Metrics;
+pub use metrics::{Asker, AskersSeen, Metrics};
 pub use sparing::Sparing;
 pub use trace::TraceParent;
 

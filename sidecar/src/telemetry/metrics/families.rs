@@ -37,6 +37,7 @@ pub struct Families {
     pub config_reload_time: Gauge,
     pub secret_expiry: Family<SecretLabels, Gauge>,
     pub log_errors: Counter,
+    pub edge_questions: Family<WireLabels, Counter>,
     pub http_requests: Family<HttpLabels, Counter>,
     pub http_duration: Durations<RouteLabels>,
 }
@@ -125,6 +126,11 @@ pub struct SecretLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WireLabels {
+    pub wire: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HttpLabels {
     pub listener: &'static str,
     pub route: &'static str,
@@ -187,6 +193,11 @@ impl Families {
             config_reload_time: seconds(r, "config_last_reload_timestamp", reload_time),
             secret_expiry: seconds(r, "secret_expiry_timestamp", expiry),
             log_errors: add(r, "log_errors", "Lines at level error in the log"),
+            edge_questions: add(
+                r,
+                "edge_questions",
+                "Questions of filters, by how far their version is from ours",
+            ),
             http_requests: add(
                 r,
                 "http_requests",

@@ -3,6 +3,7 @@
 mod canary;
 mod families;
 mod feeds;
+mod neighbours;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,11 @@ pub struct Metrics {
     /// When somebody last fetched them.
     fetched: Mutex<Option<Instant>>,
     canary: Mutex<Option<CanaryState>>,
+    askers: Askers,
 }
+
+use neighbours::Askers;
+pub use neighbours::{Asker, AskersSeen};
 
 type DecisionCounts = HashMap<DecisionLabels, i64>;
 
@@ -57,6 +62,7 @@ impl Metrics {
         let families = Families::register(&mut registry);
         Self {
             registry,
+            askers: Askers::new(&families),
             families,
             stored: Mutex::default(),
             spoken: Mutex::default(),
