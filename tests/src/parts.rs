@@ -82,6 +82,13 @@ pub fn kubectl() -> Result<PathBuf, KitError> {
     part("PORTCULLIS_KUBECTL", "kubectl/kubectl")
 }
 
+/// The folder in which Python finds Helm's library, which renders charts.
+pub fn helm() -> Result<PathBuf, KitError> {
+    let module = part("PORTCULLIS_HELM", "helm/helm_python/__init__.py")?;
+    let folder = module.parent().and_then(Path::parent);
+    Ok(folder.map(Path::to_path_buf).unwrap_or_default())
+}
+
 /// A file of the checkout.
 pub fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)

@@ -10,6 +10,7 @@ mod envoy;
 mod error;
 mod filter;
 mod finish;
+mod helm;
 mod kubectl;
 mod manifests;
 mod moto;

@@ -8,8 +8,8 @@ use kit::config::EdgeConfig;
 use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{
-    audit, chromium, collector, debian, envoy, filter, kubectl, moto, redis, run, say, sidecar,
-    workflows,
+    audit, chromium, collector, debian, envoy, filter, helm, kubectl, moto, redis, run, say,
+    sidecar, workflows,
 };
 
 /// Crates that are built for Wasm only.
@@ -36,6 +36,7 @@ struct Built {
     alertmanager: PathBuf,
     collector: PathBuf,
     kubectl: PathBuf,
+    helm: PathBuf,
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
@@ -106,6 +107,7 @@ fn build(workspace: &Workspace, options: &Options) -> Result<Built, Error> {
         alertmanager: debian::ensure(workspace, &debian::ALERTMANAGER)?,
         collector: collector::ensure(workspace)?,
         kubectl: kubectl::ensure(workspace)?,
+        helm: helm::ensure(workspace)?,
     })
 }
 
@@ -159,7 +161,11 @@ fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(
         .env("PORTCULLIS_PROMETHEUS", absolute(&built.prometheus))
         .env("PORTCULLIS_ALERTMANAGER", absolute(&built.alertmanager))
         .env("PORTCULLIS_COLLECTOR", absolute(&built.collector))
-        .env("PORTCULLIS_KUBECTL", absolute(&built.kubectl));
+        .env("PORTCULLIS_KUBECTL", absolute(&built.kubectl))
+        .env(
+            "PORTCULLIS_HELM",
+            absolute(&built.helm).join("helm_python/__init__.py"),
+        );
     run::run(&mut command)
 }
 

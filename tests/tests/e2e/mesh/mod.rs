@@ -3,6 +3,7 @@
 
 mod configuration;
 mod core_kinds;
+mod helm;
 mod kubernetes;
 mod monitoring;
 mod proxies;
