@@ -26,6 +26,16 @@ pub fn portcullis() -> Result<PathBuf, KitError> {
     part("PORTCULLIS_BIN", "debug/portcullis")
 }
 
+/// The plugin of an earlier build, which `cargo xtask upgrade` makes.
+pub fn wasm_before() -> Result<PathBuf, KitError> {
+    part("PORTCULLIS_WASM_BEFORE", "upgrade/target/portcullis.wasm")
+}
+
+/// The sidecar of an earlier build.
+pub fn portcullis_before() -> Result<PathBuf, KitError> {
+    part("PORTCULLIS_BIN_BEFORE", "upgrade/target/debug/portcullis")
+}
+
 /// Redis's server, which the system's package manager installs.
 pub fn redis_server() -> Result<PathBuf, KitError> {
     if let Some(given) = env::var_os("PORTCULLIS_REDIS") {

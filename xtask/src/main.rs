@@ -12,7 +12,9 @@ mod filter;
 mod finish;
 mod helm;
 mod kubectl;
+mod load;
 mod manifests;
+mod matrix;
 mod moto;
 mod redis;
 mod release;
@@ -21,6 +23,7 @@ mod say;
 mod sidecar;
 mod tests;
 mod toolchain;
+mod upgrade;
 mod wheel;
 mod workflows;
 mod workspace;
@@ -97,6 +100,30 @@ enum Task {
     Release(release::Task),
     /// End well if all jobs in NEEDS did: the one check that a merge waits for.
     Gate,
+    /// Run the end-to-end tests against each supported release of Envoy; with names, only these tests.
+    Matrix {
+        /// Only this version; may be given several times.
+        #[arg(long, value_name = "VERSION", default_values = matrix::VERSIONS)]
+        envoy: Vec<String>,
+        #[arg(last = true)]
+        only: Vec<String>,
+    },
+    /// Load the whole edge in an open loop, and say whether it held. Eleven minutes.
+    Load {
+        /// A minute.
+        #[arg(long)]
+        quick: bool,
+        #[arg(long, default_value = envoy::DEFAULT_VERSION)]
+        envoy: String,
+    },
+    /// Run this build beside an earlier one, which is built first.
+    Upgrade {
+        /// The earlier build's revision; by default the last release.
+        #[arg(long, value_name = "REV")]
+        from: Option<String>,
+        #[arg(long, default_value = envoy::DEFAULT_VERSION)]
+        envoy: String,
+    },
     /// Fetch Envoy's release binary and print where it lies.
     Envoy {
         #[arg(long, default_value = envoy::DEFAULT_VERSION)]
@@ -171,6 +198,14 @@ impl Task {
             Self::Audit => audit::run(&workspace),
             Self::Release(task) => release::run(&workspace, task),
             Self::Gate => workflows::gate::run(&std::env::var("NEEDS").unwrap_or_default()),
+            Self::Matrix { envoy, only } => {
+                let versions = envoy;
+                matrix::run(&workspace, &matrix::Options { versions, only })
+            }
+            Self::Load { quick, envoy } => load::run(&workspace, &load::Options { quick, envoy }),
+            Self::Upgrade { from, envoy } => {
+                upgrade::run(&workspace, &upgrade::Options { from, envoy })
+            }
             Self::Envoy { version } => {
                 let binary = envoy::ensure(&workspace, &version)?;
                 say::line(binary.display());

@@ -24,8 +24,8 @@ pub struct Options {
 }
 
 /// What the end-to-end tests run against.
-struct Built {
-    envoy: PathBuf,
+pub struct Built {
+    pub envoy: PathBuf,
     wasm: PathBuf,
     trap: PathBuf,
     portcullis: PathBuf,
@@ -40,12 +40,7 @@ struct Built {
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
-    sidecar::require_tools()?;
-    envoy::require_tools(workspace, &options.envoy)?;
-    redis::ensure()?;
-    chromium::ensure()?;
-    // The runbook's commands need it, and they are run.
-    run::require_installed("curl")?;
+    require_tools(workspace, &options.envoy)?;
     if options.only.is_empty() {
         check(workspace)?;
     }
@@ -53,9 +48,30 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     if options.only.is_empty() {
         validate(workspace, &built)?;
     }
-    end_to_end(workspace, &built, &options.only)?;
+    say::step("end-to-end tests");
+    run::run(&mut end_to_end(workspace, &built, &options.only))?;
     say::step("all passed");
     Ok(())
+}
+
+/// Everything that the end-to-end tests need.
+pub fn prepare(workspace: &Workspace, version: &str) -> Result<Built, Error> {
+    require_tools(workspace, version)?;
+    let options = Options {
+        envoy: version.to_owned(),
+        only: Vec::new(),
+        plugin: None,
+    };
+    build(workspace, &options)
+}
+
+fn require_tools(workspace: &Workspace, version: &str) -> Result<(), Error> {
+    sidecar::require_tools()?;
+    envoy::require_tools(workspace, version)?;
+    redis::ensure()?;
+    chromium::ensure()?;
+    // The runbook's commands need it, and they are run.
+    run::require_installed("curl")
 }
 
 /// Formatting, lints, the workflows, the dependencies and unit tests.
@@ -113,7 +129,7 @@ fn build(workspace: &Workspace, options: &Options) -> Result<Built, Error> {
 
 /// Envoy itself reads what is shipped: as it is, and with the plugin's file in its place, because Envoy
 /// does not look into that file when it validates.
-fn validate(workspace: &Workspace, built: &Built) -> Result<(), Error> {
+pub fn validate(workspace: &Workspace, built: &Built) -> Result<(), Error> {
     let folder = workspace.built("validate");
     std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
     let mut config = EdgeConfig::shipped()?;
@@ -136,8 +152,8 @@ fn validate(workspace: &Workspace, built: &Built) -> Result<(), Error> {
     Ok(())
 }
 
-fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(), Error> {
-    say::step("end-to-end tests");
+/// The command that runs them.
+pub fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Command {
     let mut command = run::cargo();
     command
         .current_dir(workspace.root())
@@ -166,7 +182,7 @@ fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Result<(
             "PORTCULLIS_HELM",
             absolute(&built.helm).join("helm_python/__init__.py"),
         );
-    run::run(&mut command)
+    command
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -192,6 +192,13 @@ impl Sidecar {
         self.launch().await
     }
 
+    /// Ends it and starts another build on the same store and ports.
+    pub async fn exchange(&mut self, binary: &Path) -> Result<(), KitError> {
+        self.terminate();
+        self.binary = binary.to_path_buf();
+        self.launch().await
+    }
+
     async fn launch(&mut self) -> Result<(), KitError> {
         let mut command = Command::new(&self.binary);
         command.args(["serve", "--config"]).arg(self.config_file());

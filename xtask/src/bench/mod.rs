@@ -12,7 +12,7 @@ pub mod policy;
 pub mod redis;
 mod report;
 mod sidecar;
-mod stage;
+pub mod stage;
 mod statistics;
 
 use std::path::PathBuf;

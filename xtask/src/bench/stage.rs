@@ -274,7 +274,7 @@ fn ask(config: &mut EdgeConfig, server: &BareServer) -> Result<(), KitError> {
     Ok(())
 }
 
-fn replace_plugin(config: &mut EdgeConfig, by: Option<Value>) -> Result<(), KitError> {
+pub fn replace_plugin(config: &mut EdgeConfig, by: Option<Value>) -> Result<(), KitError> {
     let filters = config.hcm()?.get_mut("http_filters");
     if let Some(filters) = filters.and_then(Value::as_array_mut) {
         let is_ours = |filter: &Value| filter.get("name") == Some(&json!("portcullis"));
