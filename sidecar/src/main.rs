@@ -146,7 +146,7 @@ async fn serve(path: &Path, reports: &Reports) -> Result<(), ServeError> {
         let followers = Followers {
             intelligence: Arc::clone(&intelligence),
             proxies: Arc::clone(&proxies),
-            level,
+            level: Arc::clone(&level),
         };
         let watching = Arc::clone(&watch);
         tokio::spawn(async move { ended.run_until_cancelled(watching.run(&followers)).await });
@@ -156,6 +156,7 @@ async fn serve(path: &Path, reports: &Reports) -> Result<(), ServeError> {
             watch,
             store: keeping,
             proxies,
+            level,
             clock,
         })
     };

@@ -32,6 +32,7 @@ use crate::refusals::Refusals;
 use crate::reload::Watch;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::telemetry::level::Level;
 use crate::trials::Trials;
 
 /// The three listeners, bound but not served yet.
@@ -48,6 +49,7 @@ pub struct Backing {
     pub watch: Arc<Watch>,
     pub store: Arc<dyn Store>,
     pub proxies: Arc<Proxies>,
+    pub level: Arc<Level>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -94,6 +96,7 @@ impl Listeners {
             watch,
             store,
             proxies,
+            level,
             clock,
         } = backing?;
         // Only here is it set.
@@ -122,7 +125,7 @@ impl Listeners {
             metrics: Arc::clone(&metrics),
             watch,
             store,
-            clock,
+            clock: Arc::clone(&clock),
         });
         let admin = admin::Admin {
             intelligence,
@@ -131,6 +134,8 @@ impl Listeners {
             examiner,
             trials,
             refusals,
+            level,
+            clock,
             console,
         };
         let (counting, told) = (Arc::clone(&metrics), shutdown.clone());

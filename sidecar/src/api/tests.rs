@@ -149,6 +149,7 @@ async fn build(
     let listeners = Listeners::bind(&config.listen).await.unwrap();
     let proxies = Proxies::new(&config.envoy, HttpClient::new(), Arc::clone(&clock));
     let watch = Watch::new(Path::new(""), Arc::clone(&config), &clock, &metrics);
+    let level = Level::new(&config.log, false, |_| {});
     let parts = Parts {
         config,
         store: Arc::clone(&store),
@@ -165,6 +166,7 @@ async fn build(
         watch: Arc::new(watch),
         store,
         proxies: Arc::new(proxies),
+        level,
         clock,
     };
     (listeners, metrics, backing, shutdown)
@@ -652,5 +654,25 @@ async fn what_a_proxy_tells_of_refusals_is_shown_and_nonsense_changes_nothing() 
     let mut after = sidecar.admin(Method::GET, "/v1/blocked?most=5", None).await;
     after["reported_at"] = before["reported_at"].clone();
     assert_eq!(after, before);
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn the_level_of_the_log_is_ordered_shown_and_taken_back() {
+    let sidecar = Running::start().await;
+    let path = "/v1/log-level";
+    let usual = json!({"configured": "info", "by_environment": false});
+    assert_eq!(sidecar.admin(Method::GET, path, None).await, usual);
+    let wanted = json!({"level": "debug", "duration": "1h"});
+    let ordered = sidecar.admin(Method::PUT, path, Some(wanted)).await;
+    assert_eq!(ordered["ordered"], "debug");
+    assert!(ordered["until"].as_u64() > Some(3600), "{ordered}");
+    let (title, detail) = sidecar
+        .refused(Method::PUT, path, br#"{"level":"loud"}"#)
+        .await;
+    assert_eq!(title, "Faulty value in the body");
+    assert!(detail.contains("\"loud\" is not known"), "{detail}");
+    assert_eq!(sidecar.admin(Method::GET, path, None).await, ordered);
+    assert_eq!(sidecar.admin(Method::DELETE, path, None).await, usual);
     sidecar.stop().await;
 }

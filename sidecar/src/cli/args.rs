@@ -103,6 +103,8 @@ pub enum Task {
     },
     /// Show, set or take back the mode of all proxies
     Mode(ModeChange),
+    /// Show, set or take back how much the sidecar logs
+    LogLevel(LevelChange),
     /// Check what runs, from the secrets to a refused request, and say what to do
     Doctor(Doctor),
     /// Look into snapshots
@@ -162,6 +164,19 @@ pub struct ModeChange {
     pub duration: Option<Duration>,
     /// Take back what was set, for --route or altogether
     #[arg(long, conflicts_with = "mode")]
+    pub clear: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LevelChange {
+    /// error, warn, info, debug or trace; without it the level in force is shown
+    #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub level: Option<String>,
+    /// Such as 1h; without it the level stays until it is taken back or the sidecar restarts
+    #[arg(long = "for", value_name = "DURATION", requires = "level", value_parser = crate::duration::parse)]
+    pub duration: Option<Duration>,
+    /// Take back what was set
+    #[arg(long, conflicts_with = "level")]
     pub clear: bool,
 }
 

@@ -8,6 +8,7 @@ pub mod client;
 mod decisions;
 mod doctor;
 mod inspect;
+mod log_level;
 mod mode;
 pub(crate) mod output;
 pub(crate) mod session;
@@ -124,6 +125,7 @@ async fn text_of(task: &Task, remote: &Remote) -> Result<String, CliError> {
         Task::Providers => show::providers(&session()?).await,
         Task::Secrets { .. } => show::secrets(&session()?).await,
         Task::Mode(mode) => mode::run(&session()?, mode).await,
+        Task::LogLevel(level) => log_level::run(&session()?, level).await,
         Task::Doctor(doctor) => Ok(doctor::page(doctor, remote).await.0),
         Task::Snapshot { action } => inspect::run(action, remote.json),
     }

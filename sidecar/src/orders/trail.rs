@@ -9,6 +9,7 @@ use reputation::{Cidr, Decision, DecisionId, DecisionKind, UnixSeconds};
 
 use super::Operator;
 use crate::clock::Clock;
+use crate::telemetry::level;
 
 pub struct Trail {
     clock: Arc<dyn Clock>,
@@ -55,6 +56,11 @@ pub enum Act {
     Released {
         feed: String,
     },
+    SetLogLevel {
+        level: tracing::Level,
+        for_s: Option<u64>,
+    },
+    ClearedLogLevel,
     Undid {
         number: u64,
     },
@@ -178,16 +184,15 @@ impl Act {
             },
             Self::SetMode { mode, route, for_s } => {
                 let route = route.as_deref().unwrap_or("all routes");
-                let end = for_s.map(|seconds| {
-                    let ttl = std::time::Duration::from_secs(seconds);
-                    format!(" for {}", crate::duration::show(ttl))
-                });
-                let end = end.unwrap_or_default();
-                format!("set mode {} for {route}{end}", mode.name())
+                format!("set mode {} for {route}{}", mode.name(), spell(*for_s))
             }
             Self::ClearedModes { route: None } => "took back all modes".to_owned(),
             Self::ClearedModes { route: Some(route) } => format!("took back the mode of {route}"),
             Self::Released { feed } => format!("released feed {feed}"),
+            Self::SetLogLevel { level, for_s } => {
+                format!("set log level {}{}", level::name(*level), spell(*for_s))
+            }
+            Self::ClearedLogLevel => "took back the log level".to_owned(),
             Self::Undid { number } => format!("undid order {number}"),
         }
     }
@@ -198,6 +203,14 @@ impl Act {
             Self::Gave { .. } | Self::Imported { .. } | Self::TookBack { .. }
         )
     }
+}
+
+/// For how long.
+fn spell(for_s: Option<u64>) -> String {
+    let ttl = for_s.map(std::time::Duration::from_secs);
+    ttl.map_or_else(String::new, |ttl| {
+        format!(" for {}", crate::duration::show(ttl))
+    })
 }
 
 /// As people write it: an address without its length.

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::intelligence::Intelligence;
 use crate::proxies::Proxies;
-use crate::telemetry::log::Level;
+use crate::telemetry::level::Level;
 use crate::telemetry::{Metrics, chain};
 use contents::{Contents, Found};
 
@@ -55,7 +55,7 @@ pub struct Watch {
 pub struct Followers {
     pub intelligence: Arc<Intelligence>,
     pub proxies: Arc<Proxies>,
-    pub level: Level,
+    pub level: Arc<Level>,
 }
 
 struct State {
@@ -144,7 +144,7 @@ impl Watch {
     async fn accept(&self, config: Config, before: &Config, followers: &Followers) {
         let sections = difference::sections(before, &config);
         let waiting = difference::waiting(&self.started, &config);
-        followers.level.set(&config.log);
+        followers.level.configure(&config.log);
         if before.envoy != config.envoy {
             followers.proxies.follow(&config.envoy);
         }

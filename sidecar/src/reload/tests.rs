@@ -3,6 +3,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::intelligence::testing::{Harness, until};
+use crate::telemetry::level::Wanted;
 
 const LISTED: &str = "198.18.0.1";
 
@@ -11,7 +12,7 @@ struct Watched {
     harness: Harness,
     watch: Arc<Watch>,
     folder: TempDir,
-    levels: Arc<Mutex<Vec<tracing::Level>>>,
+    levels: Arc<Mutex<Vec<Wanted>>>,
     _running: tokio::task::JoinSet<()>,
 }
 
@@ -32,7 +33,9 @@ impl Watched {
         let followers = Followers {
             intelligence: Arc::clone(&harness.intelligence),
             proxies: Arc::new(proxies),
-            level: Level::new(move |level| setting.lock().unwrap().push(level)),
+            level: Level::new(&watch.config().log, false, move |wanted| {
+                setting.lock().unwrap().push(wanted);
+            }),
         };
         let mut running = tokio::task::JoinSet::new();
         let watching = Arc::clone(&watch);
@@ -120,7 +123,7 @@ async fn a_good_file_is_taken_over_without_being_asked_to() {
     assert_eq!(watched.harness.listed(LISTED), None);
     assert_eq!(
         watched.levels.lock().unwrap().last(),
-        Some(&tracing::Level::WARN)
+        Some(&Wanted::Usual(tracing::Level::WARN))
     );
 }
 

@@ -9,6 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, reload};
 
 use super::Metrics;
+use super::level::{Level, Wanted};
 use super::line::Line;
 use super::otlp::Export;
 use super::sentry::Reports;
@@ -17,26 +18,9 @@ use crate::config::Log;
 /// Counts the lines at level error that the filter lets through.
 struct ErrorCount(Arc<Metrics>);
 
-/// How much is logged.
-pub struct Level(Box<dyn Fn(tracing::Level) + Send + Sync>);
-
-impl Level {
-    pub fn new(set: impl Fn(tracing::Level) + Send + Sync + 'static) -> Self {
-        Self(Box::new(set))
-    }
-
-    /// Logs as much as `log` says from now on, unless `RUST_LOG` says it.
-    pub fn set(&self, log: &Log) {
-        (self.0)(log.level);
-    }
-}
-
 /// Starts logging. `RUST_LOG` wins over the configuration if it is there and good.
-pub fn start(log: &Log, metrics: &Arc<Metrics>, reports: &Reports, export: &Export) -> Level {
-    let from_environment = EnvFilter::try_from_default_env().ok();
-    let fixed = from_environment.is_some();
-    let (wanted, handle) =
-        reload::Layer::new(from_environment.unwrap_or_else(|| filter(log.level)));
+pub fn start(log: &Log, metrics: &Arc<Metrics>, reports: &Reports, export: &Export) -> Arc<Level> {
+    let (wanted, handle) = reload::Layer::new(usual(log.level));
     let lines = tracing_subscriber::fmt::layer()
         .fmt_fields(JsonFields::new())
         .event_format(Line)
@@ -51,12 +35,22 @@ pub fn start(log: &Log, metrics: &Arc<Metrics>, reports: &Reports, export: &Expo
         .with(export.records());
     // It fails only if somebody set one before, as tests may; that one serves as well.
     let _already_set = subscriber.try_init();
-    Level::new(move |level| {
-        if !fixed {
-            // It fails only if the subscriber is gone, and with it the log.
-            let _gone = handle.reload(filter(level));
-        }
+    Level::new(log, from_environment().is_some(), move |wanted| {
+        let filter = match wanted {
+            Wanted::Usual(level) => usual(level),
+            Wanted::Ordered(level) => filter(level),
+        };
+        // It fails only if the subscriber is gone, and with it the log.
+        let _gone = handle.reload(filter);
     })
+}
+
+fn from_environment() -> Option<EnvFilter> {
+    EnvFilter::try_from_default_env().ok()
+}
+
+fn usual(level: tracing::Level) -> EnvFilter {
+    from_environment().unwrap_or_else(|| filter(level))
 }
 
 /// The level is ours; libraries below it speak up when something is wrong.

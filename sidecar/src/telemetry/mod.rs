@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod docs_test;
 mod fields;
+pub mod level;
 mod line;
 pub mod log;
 pub mod metrics;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::problem::{Kind, Problem};
 use crate::api::request;
+use crate::telemetry::level;
 
 /// `POST /v1/decisions`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -41,6 +42,17 @@ pub struct NewModeBody {
     /// A route name or glob; absent: every route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+}
+
+/// `PUT /v1/log-level`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a level")]
+pub struct NewLevelBody {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// Such as `1h`; absent: until it is taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
 }
@@ -87,6 +99,14 @@ pub fn mode(text: &str) -> Result<Mode, Problem> {
     found.ok_or_else(|| {
         let detail = format!("{text:?} is not known: write enforce, monitor or off");
         Problem::new(Kind::FaultyValue).detail(detail).at("/mode")
+    })
+}
+
+pub fn level(text: &str) -> Result<tracing::Level, Problem> {
+    let found = level::NAMES.into_iter().find(|(name, _)| *name == text);
+    found.map(|(_, level)| level).ok_or_else(|| {
+        let detail = format!("{text:?} is not known: write error, warn, info, debug or trace");
+        Problem::new(Kind::FaultyValue).detail(detail).at("/level")
     })
 }
 

@@ -3,6 +3,7 @@
 
 pub mod body;
 mod decisions;
+mod log_level;
 mod modes;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::door::{Door, bearer};
 use super::problem::{Kind, Problem};
 use super::request::{self, Snapshots, check_ready, parameter};
 use super::server::{self, Exchange, Handler, Named, Reply};
+use crate::clock::Clock;
 use crate::console::Console;
 use crate::doctor::Examiner;
 use crate::intelligence::Intelligence;
@@ -26,9 +28,10 @@ use crate::orders::{Operator, Orders, Way};
 use crate::refusals::Refusals;
 use crate::strangers::plain;
 use crate::telemetry::chain;
+use crate::telemetry::level::Level;
 use crate::trials::Trials;
 
-pub use body::{NewDecisionBody, NewModeBody};
+pub use body::{NewDecisionBody, NewLevelBody, NewModeBody};
 pub use decisions::{Decisions, WIDE_REMEDY};
 pub use modes::Modes;
 
@@ -39,6 +42,8 @@ pub struct Admin {
     pub examiner: Examiner,
     pub trials: Trials,
     pub refusals: Arc<Refusals>,
+    pub level: Arc<Level>,
+    pub clock: Arc<dyn Clock>,
     /// At `/`.
     pub console: Console,
 }
@@ -58,7 +63,7 @@ const CHECK_PREFIX: u8 = 64;
 /// How many blocked clients are shown unless `most` asks for more.
 const SHOWN: usize = 100;
 /// Below `/v1/`; each is the metric's label too.
-const RESOURCES: [&str; 9] = [
+const RESOURCES: [&str; 10] = [
     "decisions",
     "mode",
     "check",
@@ -68,6 +73,7 @@ const RESOURCES: [&str; 9] = [
     "secrets",
     "doctor",
     "blocked",
+    "log-level",
 ];
 
 impl Admin {
@@ -89,6 +95,9 @@ impl Admin {
         match (exchange.route, rest) {
             ("decisions", rest) => decisions::handle(desk, request, rest).await,
             ("mode", "") => modes::handle(desk, request).await,
+            ("log-level", "") => {
+                log_level::handle(desk, request, &self.level, self.clock.as_ref()).await
+            }
             ("secrets", "check") => self.check_secrets(request.method()).await,
             ("blocked", "") => {
                 only(request.method(), Method::GET, "GET")?;
