@@ -13,6 +13,7 @@ use sidecar::clock::{Clock, SystemClock};
 use sidecar::config::{Config, ConfigError};
 use sidecar::http::HttpClient;
 use sidecar::intelligence::{Intelligence, Parts, StartError};
+use sidecar::orders::Trail;
 use sidecar::patrol::Patrol;
 use sidecar::proxies::Proxies;
 use sidecar::reload::{Followers, Watch};
@@ -120,6 +121,7 @@ async fn serve(path: &Path, reports: &Reports) -> Result<(), ServeError> {
     let proxies = Arc::new(proxies);
     let (keeping, ended) = (Arc::clone(&proxies), shutdown.clone());
     tokio::spawn(async move { ended.run_until_cancelled(keeping.keep()).await });
+    let trail = Trail::open(&config.store.path, Arc::clone(&clock));
     let starting = Intelligence::start(Parts {
         config,
         store: Arc::clone(&store),
@@ -157,6 +159,7 @@ async fn serve(path: &Path, reports: &Reports) -> Result<(), ServeError> {
             store: keeping,
             proxies,
             level,
+            trail,
             clock,
         })
     };

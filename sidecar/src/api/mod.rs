@@ -26,7 +26,7 @@ use crate::config::Listen;
 use crate::console::{Console, Needs};
 use crate::doctor::{Examined, Examiner};
 use crate::intelligence::Intelligence;
-use crate::orders::Orders;
+use crate::orders::{Orders, Trail};
 use crate::proxies::Proxies;
 use crate::refusals::Refusals;
 use crate::reload::Watch;
@@ -50,6 +50,7 @@ pub struct Backing {
     pub store: Arc<dyn Store>,
     pub proxies: Arc<Proxies>,
     pub level: Arc<Level>,
+    pub trail: Trail,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -97,6 +98,7 @@ impl Listeners {
             store,
             proxies,
             level,
+            trail,
             clock,
         } = backing?;
         // Only here is it set.
@@ -108,7 +110,7 @@ impl Listeners {
             Arc::clone(&metrics),
             shutdown.clone(),
         );
-        let orders = Orders::new(Arc::clone(&intelligence), Arc::clone(&clock));
+        let orders = Orders::new(Arc::clone(&intelligence), trail);
         let (orders, door) = (Arc::new(orders), Arc::new(Door::new(token)));
         let console = Console::new(Needs {
             intelligence: Arc::clone(&intelligence),

@@ -167,6 +167,7 @@ async fn build(
         store,
         proxies: Arc::new(proxies),
         level,
+        trail: Trail::open(directory, Arc::clone(&clock)),
         clock,
     };
     (listeners, metrics, backing, shutdown)

@@ -24,7 +24,7 @@ pub fn page(visit: &Visit<'_>) -> Page {
     let body = html! {
         h1 { "Trail" }
         p .hint {
-            "The last 500 orders since this sidecar started, by whichever way they came. Its log has all of "
+            "The last 500 orders that came to this sidecar, by whichever way. Its log has all of "
             "them, under the message " code { "order" } "."
         }
         @if trail.is_empty() {

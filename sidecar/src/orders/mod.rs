@@ -3,6 +3,7 @@
 //!
 //! What an order does is `intelligence`'s.
 
+mod file;
 mod trail;
 mod undo;
 
@@ -13,13 +14,12 @@ use std::time::Duration;
 
 use reputation::Decision;
 use reputation::mode::Mode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use trail::{Act, Entry, Trail, kind_done, text_of};
 pub use undo::UndoError;
 
 use crate::api::listener::Peer;
-use crate::clock::Clock;
 use crate::intelligence::{
     DecisionError, Given, Intelligence, ModeError, NewDecision, ReleaseError, Removal, Removed,
 };
@@ -34,7 +34,7 @@ pub struct Operator {
 }
 
 /// By what an order came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
     Console,
@@ -59,10 +59,10 @@ pub struct Orders {
 }
 
 impl Orders {
-    pub fn new(intelligence: Arc<Intelligence>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(intelligence: Arc<Intelligence>, trail: Trail) -> Self {
         Self {
             intelligence,
-            trail: Trail::new(clock),
+            trail,
         }
     }
 

@@ -1,19 +1,22 @@
 //! The audit trail: what was ordered, when, by whom, from where. Each order is a line in the log, which
-//! is what lasts; the newest are kept in memory, to be shown and undone.
+//! is what lasts; the newest are kept here and on the disk, to be shown and undone.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reputation::mode::Mode;
 use reputation::{Cidr, Decision, DecisionId, DecisionKind, UnixSeconds};
 
 use super::Operator;
+use super::file::TrailFile;
 use crate::clock::Clock;
-use crate::telemetry::level;
+use crate::telemetry::{Sparing, level};
 
 pub struct Trail {
     clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
+    complaints: Sparing,
 }
 
 /// One order.
@@ -71,18 +74,41 @@ struct Kept {
     last: u64,
     /// The newest last.
     entries: VecDeque<Arc<Entry>>,
+    /// None where the trail ends with the process.
+    file: Option<TrailFile>,
 }
 
-const MOST: usize = 500;
+pub const MOST: usize = 500;
 /// Only so many of the newest can be undone: the older ones let go of the decisions that they hold.
 const UNDOABLE: usize = 20;
 
 impl Trail {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    /// Ends with the process.
+    pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             kept: Mutex::default(),
+            complaints: Sparing::once_a_minute(),
         }
+    }
+
+    /// Goes on where the one in `folder` ended. Where that cannot be read or written, it ends with the
+    /// process: orders must be possible on a full disk too.
+    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Self {
+        let trail = Self::in_memory(clock);
+        match TrailFile::open(folder) {
+            Ok((file, entries)) => {
+                let mut kept = trail.kept();
+                kept.last = entries.back().map_or(0, |entry| entry.number);
+                kept.entries = entries;
+                kept.file = Some(file);
+            }
+            Err(error) => {
+                let folder = folder.display();
+                tracing::error!(%folder, %error, "the trail is not kept: a restart will forget it");
+            }
+        }
+        trail
     }
 
     /// The newest first.
@@ -108,11 +134,14 @@ impl Trail {
             settled: !act.is_undoable(),
             act,
         };
-        kept.entries.push_back(Arc::new(entry));
+        let entry = Arc::new(entry);
+        kept.entries.push_back(Arc::clone(&entry));
         if kept.entries.len() > MOST {
             kept.entries.pop_front();
         }
-        kept.settle_old();
+        settle_old(&mut kept.entries);
+        let Kept { entries, file, .. } = &mut *kept;
+        self.written(file.as_mut().map(|file| file.add(&entry, entries)));
     }
 
     /// Takes the right to undo an order, which there is once.
@@ -124,14 +153,26 @@ impl Trail {
         }
         let before = Arc::clone(entry);
         *entry = Arc::new(entry.settled());
+        self.written(kept.file.as_mut().map(|file| file.settled(number, true)));
         Some(before)
     }
 
     /// Gives it back: the order was not undone after all.
     pub fn unsettle(&self, entry: Arc<Entry>) {
         let mut kept = self.kept();
-        if let Some(place) = kept.entries.iter_mut().find(|it| it.number == entry.number) {
+        let number = entry.number;
+        if let Some(place) = kept.entries.iter_mut().find(|it| it.number == number) {
             *place = entry;
+        }
+        self.written(kept.file.as_mut().map(|file| file.settled(number, false)));
+    }
+
+    /// What the disk does not take stays in memory and in the log.
+    fn written(&self, written: Option<std::io::Result<()>>) {
+        if let Some(Err(error)) = written
+            && self.complaints.is_due()
+        {
+            tracing::error!(%error, "the trail cannot be written: a restart will forget what it says");
         }
     }
 
@@ -140,12 +181,11 @@ impl Trail {
     }
 }
 
-impl Kept {
-    fn settle_old(&mut self) {
-        let open = self.entries.iter_mut().rev().filter(|it| !it.settled);
-        if let Some(oldest) = open.skip(UNDOABLE).last() {
-            *oldest = Arc::new(oldest.settled());
-        }
+/// Lets go of what it would take to undo orders that are too long ago.
+pub fn settle_old(entries: &mut VecDeque<Arc<Entry>>) {
+    let open = entries.iter_mut().rev().filter(|it| !it.settled);
+    for old in open.skip(UNDOABLE) {
+        *old = Arc::new(old.settled());
     }
 }
 
@@ -197,7 +237,7 @@ impl Act {
         }
     }
 
-    fn is_undoable(&self) -> bool {
+    pub fn is_undoable(&self) -> bool {
         matches!(
             self,
             Self::Gave { .. } | Self::Imported { .. } | Self::TookBack { .. }

@@ -21,6 +21,7 @@ use crate::api::token::{self, AdminToken};
 use crate::config::{Config, ListenAddress};
 use crate::intelligence::NewDecision;
 use crate::intelligence::testing::{Harness, PATIENCE};
+use crate::orders::Trail;
 use crate::secrets::Secrets;
 
 /// Nothing but the console.
@@ -73,7 +74,10 @@ impl Desk {
         let token = token::read_file(&directory.join(token::FILE_NAME)).unwrap();
         let clock = Arc::clone(&harness.clock) as Arc<dyn Clock>;
         let intelligence = Arc::clone(&harness.intelligence);
-        let orders = Arc::new(Orders::new(Arc::clone(&intelligence), Arc::clone(&clock)));
+        let orders = Arc::new(Orders::new(
+            Arc::clone(&intelligence),
+            Trail::in_memory(Arc::clone(&clock)),
+        ));
         let refusals = Arc::new(Refusals::new(Arc::clone(&clock)));
         let console = Console::new(Needs {
             intelligence,
