@@ -288,6 +288,24 @@ async fn the_level_of_the_log_changes_while_it_is_written() {
 }
 
 #[tokio::test]
+async fn an_operator_has_the_sidecar_say_more_for_a_while_and_the_trail_says_who() {
+    let edge = Edge::start(sidecar()).await;
+    let said = edge.cli(&["log-level", "debug", "--for", "2s"]).await;
+    assert!(said.contains("logs debug, until"), "{said}");
+    edge.envoy.status_for("198.51.100.77").await;
+    assert!(
+        until_logged(&edge.sidecar, &["\"debug\""]).await,
+        "{}",
+        edge.sidecar.log()
+    );
+    assert!(until_logged(&edge.sidecar, &["set log level debug for 2s"]).await);
+    let over = kit::eventually_async(LIMIT, || async {
+        edge.cli(&["log-level"]).await.contains("logs info")
+    });
+    assert!(over.await, "{}", edge.cli(&["log-level"]).await);
+}
+
+#[tokio::test]
 async fn no_request_fails_and_none_that_is_listed_passes_while_it_is_reloaded_twenty_times() {
     let edge = Edge::start_with(sidecar(), |envoy| envoy.concurrency(2)).await;
     let stop = Arc::new(AtomicBool::new(false));
