@@ -13,6 +13,11 @@ pub struct Sentry {
 }
 
 impl Sentry {
+    /// Whether there is a DSN, here or in the environment.
+    pub fn is_configured(&self) -> bool {
+        self.dsn.is_some() || std::env::var_os("SENTRY_DSN").is_some_and(|dsn| !dsn.is_empty())
+    }
+
     pub(super) fn validate(mut section: Section<'_>) -> Self {
         let sentry = Self {
             dsn: section.secret("dsn"),

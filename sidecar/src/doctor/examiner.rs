@@ -13,7 +13,7 @@ use super::listeners::ListenerFacts;
 use super::operator::SnapshotFacts;
 use super::providers::CacheFacts;
 use super::secrets::{FileFacts, SecretFacts, TokenFacts};
-use super::watching::{ConfigFacts, LogFacts};
+use super::watching::{ConfigFacts, LogFacts, Tracking};
 use super::{
     Finding, databases, feeds, guide, listeners, operator, providers, secrets, store, watching,
     wire,
@@ -130,6 +130,10 @@ impl Examiner {
         let log = LogFacts {
             level: LevelFilter::current(),
             errors: metrics.errors_logged(),
+            tracking: match self.started_with.sentry.is_configured() {
+                true => Tracking::Sentry,
+                false => Tracking::Nobody,
+            },
         };
         [
             watching::config(&config),

@@ -24,6 +24,14 @@ pub struct LogFacts {
     pub level: LevelFilter,
     /// Lines at level error since the start.
     pub errors: u64,
+    pub tracking: Tracking,
+}
+
+/// Whether errors are sent to anybody, as far as the configuration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracking {
+    Sentry,
+    Nobody,
 }
 
 pub fn config(config: &ConfigFacts) -> Finding {
@@ -83,7 +91,7 @@ pub fn canary(sent: bool, state: Option<CanaryState>) -> Finding {
     }
 }
 
-/// There is no error-tracking service to look at: what can be seen is that errors reach the log.
+/// Whether Sentry takes them is its log's to say: what can be seen is that errors reach the log, and are sent.
 pub fn errors(log: LogFacts) -> Finding {
     let check = Check::SidecarErrors;
     if log.level < LevelFilter::ERROR {
@@ -91,9 +99,17 @@ pub fn errors(log: LogFacts) -> Finding {
         return Finding::attention(check, "errors do not reach the log", remedy);
     }
     let errors = count(log.errors, "error");
-    let seen =
-        format!("{errors} logged since the start; this version has no error-tracking service");
-    Finding::note(check, seen).hint("alert on portcullis_log_errors_total, and ship the log")
+    match log.tracking {
+        Tracking::Sentry => {
+            let seen = format!("{errors} logged since the start; they are sent to Sentry");
+            Finding::ok(check, seen)
+        }
+        Tracking::Nobody => {
+            let seen = format!("{errors} logged since the start, and sent to nobody");
+            let hint = "set sentry.dsn, or alert on portcullis_log_errors_total and ship the log";
+            Finding::note(check, seen).hint(hint)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -157,10 +173,19 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_a_note_as_long_as_they_reach_the_log() {
-        let state = |level| errors(LogFacts { level, errors: 3 }).state;
-        assert_eq!(state(LevelFilter::INFO), State::Note);
-        assert_eq!(state(LevelFilter::ERROR), State::Note);
-        assert_eq!(state(LevelFilter::OFF), State::Attention);
+    fn errors_reach_the_log_and_somebody_who_tracks_them() {
+        let state = |level, tracking| {
+            let log = LogFacts {
+                level,
+                errors: 3,
+                tracking,
+            };
+            errors(log).state
+        };
+        let (sentry, nobody) = (Tracking::Sentry, Tracking::Nobody);
+        assert_eq!(state(LevelFilter::INFO, nobody), State::Note);
+        assert_eq!(state(LevelFilter::ERROR, nobody), State::Note);
+        assert_eq!(state(LevelFilter::ERROR, sentry), State::Ok);
+        assert_eq!(state(LevelFilter::OFF, sentry), State::Attention);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kit::pages::{Block, Page, anchors, links, named_commands};
 use kit::parts;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn blocks_in(language: &str) -> Vec<(String, Block)> {
     let mut found = Vec::new();
@@ -157,4 +157,27 @@ fn commands_that_are_named_in_passing_exist_with_their_options() {
             }
         }
     }
+}
+
+#[test]
+fn every_query_is_one_that_prometheus_can_read() {
+    let blocks = blocks_in("promql");
+    let rule = |(place, block): &(String, Block)| {
+        let name: String = place.chars().filter(char::is_ascii_alphanumeric).collect();
+        json!({"record": format!("documentation:{name}"), "expr": block.text})
+    };
+    let rules: Vec<_> = blocks.iter().map(rule).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.json");
+    let text = json!({"groups": [{"name": "documentation", "rules": rules}]}).to_string();
+    std::fs::write(&file, text).unwrap();
+    let promtool = parts::prometheus().unwrap().join("promtool");
+    let mut command = std::process::Command::new(promtool);
+    let output = command.args(["check", "rules"]).arg(file).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
 }

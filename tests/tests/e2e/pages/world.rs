@@ -11,7 +11,7 @@ use kit::config::{EdgeConfig, insert};
 use kit::envoy::EnvoyBuilder;
 use kit::pages::Page;
 use kit::sidecar::SidecarBuilder;
-use kit::{CrowdSec, Redis, Shell, Sidecar, eventually_async, parts};
+use kit::{CrowdSec, Redis, Sentry, Shell, Sidecar, eventually_async, parts};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -29,6 +29,7 @@ pub struct World {
     folder: TempDir,
     redis: Redis,
     _abuseipdb: AbuseIpDb,
+    _sentry: Sentry,
     crowdsec: OnceLock<CrowdSec>,
     /// The sidecar's configuration and the plugin's file, to which every page returns.
     config: String,
@@ -50,7 +51,8 @@ impl World {
             .user("portcullis", &redis_rules())
             .password(ADMINISTRATOR);
         let redis = redis.start().await.unwrap();
-        let sidecar = sidecar(&redis, &abuseipdb, &secrets);
+        let sentry = Sentry::start().await.unwrap();
+        let sidecar = sidecar(&redis, &abuseipdb, &secrets).env("SENTRY_DSN", &sentry.dsn());
         let edge = edge_with(sidecar, name_a_page).await;
         let config = watched(&edge);
         edge.sidecar.rewrite(&config).unwrap();
@@ -61,6 +63,7 @@ impl World {
             folder,
             redis,
             _abuseipdb: abuseipdb,
+            _sentry: sentry,
             crowdsec: OnceLock::new(),
             config,
             plugin,
