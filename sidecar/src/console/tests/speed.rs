@@ -1,7 +1,7 @@
 //! Pages stay quick where very much is known.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reputation::UnixSeconds;
 
@@ -9,26 +9,30 @@ use super::*;
 
 const ENTRIES: u32 = 1_000_000;
 const DECISIONS: u32 = 100_000;
-/// Of a build for tests, on a busy machine: shipped builds are several times quicker.
+/// Of a build for tests: shipped builds are several times quicker.
 const LIMIT: Duration = Duration::from_millis(100);
+const TRIES: usize = 5;
 
-/// The fastest of some: other tests use the machine too, so that many are tried if need be.
-async fn fastest(browser: &mut Browser<'_>, path: &str) -> Duration {
-    let mut fastest = Duration::MAX;
-    for tried in 0..60 {
-        if tried >= 5 && fastest <= LIMIT {
-            break;
-        }
-        let began = Instant::now();
-        let seen = browser.get(path).await;
-        fastest = fastest.min(began.elapsed());
-        assert_eq!(seen.status, 200, "{path}");
-    }
-    fastest
+/// How long this thread has run. Waiting for a busy machine is not in it.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn with_a_million_entries_and_100_000_decisions_each_page_takes_under_100_ms() {
+/// The least of some: server and browser are on this one thread, and so is what else is to be done.
+async fn least(browser: &mut Browser<'_>, path: &str) -> Duration {
+    let mut least = Duration::MAX;
+    for _ in 0..TRIES {
+        let before = cpu_time();
+        let seen = browser.get(path).await;
+        least = least.min(cpu_time() - before);
+        assert_eq!(seen.status, 200, "{path}");
+    }
+    least
+}
+
+#[tokio::test]
+async fn with_a_million_entries_and_100_000_decisions_each_page_takes_under_100_ms_of_cpu() {
     let mut list = String::new();
     for at in 0..ENTRIES {
         let address = std::net::Ipv4Addr::from_bits(0x2d00_0000 + at * 3);
@@ -68,7 +72,7 @@ async fn with_a_million_entries_and_100_000_decisions_each_page_takes_under_100_
         "/thresholds",
         "/trail",
     ] {
-        let took = fastest(&mut browser, path).await;
+        let took = least(&mut browser, path).await;
         println!("{path}: {took:?}");
         if took > LIMIT {
             slow.push((path, took));
