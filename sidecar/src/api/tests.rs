@@ -1,5 +1,7 @@
 //! Real listeners on ports of the system's choice, and the real intelligence without feeds.
 
+mod openapi;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -9,9 +9,9 @@ mod modes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::USER_AGENT;
-use hyper::{HeaderMap, Method, Request};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use serde_json::json;
 
 use super::attempts::Refusal;
@@ -60,6 +60,9 @@ const HINT: &str = "send `Authorization: Bearer TOKEN`; without listen.admin_tok
 /// How long `check` waits for providers: a person does not mind, and wants the final answer.
 const CHECK_WAIT: Duration = Duration::from_secs(3);
 const CHECK_PREFIX: u8 = 64;
+/// What is asked and answered on the edge, here and at Envoy's reputation API. Written by hand; tests
+/// compare it with the router, real answers and docs/sidecar.md.
+pub const OPENAPI: &str = include_str!("../openapi.json");
 /// How many blocked clients are shown unless `most` asks for more.
 const SHOWN: usize = 100;
 /// Below `/v1/`; each is the metric's label too.
@@ -83,6 +86,12 @@ impl Admin {
         exchange: &mut Exchange,
     ) -> Result<Reply, Problem> {
         let path = request.uri().path().to_owned();
+        if path == "/openapi.json" {
+            exchange.route = "openapi";
+            only(request.method(), Method::GET, "GET")?;
+            let document = Bytes::from_static(OPENAPI.as_bytes());
+            return Ok(server::reply(StatusCode::OK, server::JSON, document));
+        }
         let path = path.strip_prefix("/v1/").unwrap_or_default();
         let (resource, rest) = path.split_once('/').unwrap_or((path, ""));
         let known = RESOURCES.into_iter().find(|known| *known == resource);
