@@ -78,6 +78,8 @@ fn require_tools(workspace: &Workspace, version: &str) -> Result<(), Error> {
 fn check(workspace: &Workspace) -> Result<(), Error> {
     say::step("formatting");
     cargo(workspace, &["fmt", "--all", "--check"])?;
+    workflows::lint(workspace)?;
+    audit::policy(workspace)?;
     say::step("lints");
     let lints = ["clippy", "--locked", "--workspace"];
     cargo(
@@ -90,8 +92,6 @@ fn check(workspace: &Workspace) -> Result<(), Error> {
         .concat(),
     )?;
     filter::lint(workspace)?;
-    workflows::lint(workspace)?;
-    audit::policy(workspace)?;
     say::step("unit tests");
     let tests = [
         "test",
