@@ -1,167 +1,26 @@
 //! Why an address is treated as it is: the rule that decides, and everything that anybody says of it.
 
-use std::sync::Arc;
+mod shown;
+mod words;
+
+pub use shown::{Context, Coverage, Explanation, Rule, SourceWord, Vouched};
+
 use std::time::Duration;
 
 use reputation::lookup::Found;
-use reputation::score::{Cap, Indicator, Part, Stance, Weighed, weighed};
-use reputation::{
-    Action, Band, Cidr, ClientAddress, Decision, DecisionId, DecisionKind, Rank, Shadow,
-    UnixSeconds, Verdict,
-};
-use serde::{Deserialize, Serialize};
+use reputation::score::Cap;
+use reputation::{Action, Cidr, ClientAddress, Decision, DecisionKind, UnixSeconds, Verdict};
 
-use super::answers::{ByProvider, Key};
+use super::answers::Key;
 use super::crowdsec::Heard;
-use super::databases::{Facts, Slot, Word};
 use super::feeds::Hearing;
 use super::lookup::Lookup;
-use super::providers::Gate;
-use super::sources::View;
 use super::weigh::{Life, verdict_by, verdict_of};
-use crate::config::FeedRole;
 use crate::snapshot::class_of;
+use words::Words;
 
 /// How long a Local API in live mode is waited for.
 const LIVE_WAIT: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Explanation {
-    pub address: ClientAddress,
-    /// What happens to a request from it, under the shipped actions per band.
-    pub action: Action,
-    pub band: Band,
-    pub score: u8,
-    pub reason: String,
-    /// The id that a refused client of this address sees.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision_id: Option<DecisionId>,
-    /// The rule that decides; absent if nothing speaks of the address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<Rule>,
-    /// Every decision whose prefix holds the address.
-    pub decisions: Vec<Decision>,
-    pub sources: Vec<SourceWord>,
-    /// What the sources' words add up to, whichever rule decides.
-    #[serde(default)]
-    pub combined: u8,
-    /// Who vouches for the address, if it would have a higher score without.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cap: Option<Vouched>,
-    /// What would happen if every source had a say, if that is something else.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<Shadow>,
-    pub coverage: Coverage,
-}
-
-/// That a score is lower than what was said against the address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vouched {
-    pub by: String,
-    /// What the score would be.
-    pub from: u8,
-}
-
-/// The rule that decides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rule {
-    pub rank: Rank,
-    pub action: Action,
-    pub reason: String,
-    pub prefix: Cidr,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision: Option<DecisionId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<UnixSeconds>,
-}
-
-/// What one feed, provider or database says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SourceWord {
-    pub source: String,
-    pub family: String,
-    /// `score`, `block` or `allow` for a feed, otherwise `provider` or `database`.
-    pub role: String,
-    pub score: u8,
-    /// How far it is believed; absent where it is outside the arithmetic.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<f64>,
-    /// Whether it says how bad the address is, or vouches for it.
-    #[serde(default)]
-    pub stance: Stance,
-    /// What becomes of it in the arithmetic; absent where it is outside of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part: Option<Part>,
-    /// What its age leaves of it: 1 is all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<f64>,
-    /// What it says against the address in all: weight times score times what is left.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub points: Option<f64>,
-    /// It has no say: what it would lead to is counted only.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub in_shadow: bool,
-    /// For which prefix it was said.
-    pub prefix: Cidr,
-    /// How long ago we got it, in seconds; of a database, how long ago it was built.
-    pub age_s: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub categories: Vec<String>,
-    /// When the source last saw something, as it says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed: Option<UnixSeconds>,
-    /// What a database says of whose the address is, and where, whether that has a score or not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub context: Option<Context>,
-}
-
-/// What is no word for or against anybody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Context {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub flags: Vec<String>,
-    /// The autonomous system, such as `AS64500`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asn: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub organisation: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub country: Option<String>,
-}
-
-/// How many of the sources that should have a word had one. A missing word is not a clean one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Coverage {
-    pub answered: usize,
-    pub asked: usize,
-}
-
-impl SourceWord {
-    /// What becomes of it, where that is not plain.
-    pub fn remark(&self) -> &'static str {
-        match self.part {
-            _ if self.in_shadow => "in shadow: counted only",
-            Some(Part::Outweighed) => "outweighed in its family",
-            Some(Part::Caps) => "vouches for it",
-            Some(Part::Powerless) => "vouches no more",
-            Some(Part::Expired) => "expired",
-            Some(Part::Counts) | None => "",
-        }
-    }
-}
-
-impl Context {
-    /// What a database says besides its score, in one line.
-    pub fn in_words(&self) -> Option<String> {
-        let system = match (&self.asn, &self.organisation) {
-            (Some(asn), Some(organisation)) => Some(format!("{asn} {organisation}")),
-            (asn, organisation) => asn.clone().or_else(|| organisation.clone()),
-        };
-        let parts = system.into_iter().chain(self.country.clone());
-        let parts: Vec<_> = parts.chain(self.flags.iter().cloned()).collect();
-        (!parts.is_empty()).then(|| parts.join(", "))
-    }
-}
 
 impl Lookup {
     /// Explains `address` from what is known; asks no provider, only a Local API in live mode.
@@ -247,156 +106,6 @@ impl Lookup {
             std::cmp::Reverse((decision.rank(), decision.cidr.len(), kind, decision.created))
         });
         speaking
-    }
-}
-
-/// The arithmetic, to be shown word by word.
-struct Words<'a> {
-    indicators: &'a [Indicator],
-    weighed: Vec<Weighed>,
-}
-
-impl<'a> Words<'a> {
-    fn of(indicators: &'a [Indicator], now: UnixSeconds) -> Self {
-        Self {
-            indicators,
-            weighed: weighed(indicators, now),
-        }
-    }
-
-    /// What became of this word. Lists and providers may have the same names.
-    fn find(&self, said: &Indicator) -> Option<Weighed> {
-        let at = self.indicators.iter().position(|other| other == said)?;
-        self.weighed.get(at).copied()
-    }
-}
-
-impl Context {
-    fn of(facts: Facts) -> Self {
-        let flags = facts.flags.iter();
-        Self {
-            flags: flags.map(|flag| flag.name().to_owned()).collect(),
-            asn: facts.asn.map(|asn| asn.to_string()),
-            organisation: facts.organisation,
-            country: facts.country.map(|country| country.to_string()),
-        }
-    }
-}
-
-impl SourceWord {
-    fn weighed(self, weighed: Option<Weighed>) -> Self {
-        let rounded = |number: f64| (number * 1000.0).round() / 1000.0;
-        Self {
-            part: weighed.map(|weighed| weighed.part),
-            left: weighed.map(|weighed| rounded(weighed.left)),
-            points: weighed.map(|weighed| rounded(weighed.share * 100.0)),
-            ..self
-        }
-    }
-}
-
-impl View {
-    fn feed_words(
-        &self,
-        address: ClientAddress,
-        words: &Words<'_>,
-        now: UnixSeconds,
-    ) -> Vec<SourceWord> {
-        let word = |hit: &super::feeds::Hit<'_>| {
-            let config = &hit.feed.config;
-            let soft = matches!(config.role, FeedRole::Score { .. });
-            let said = soft.then(|| hit.feed.indicator(hit.score));
-            let word = SourceWord {
-                source: config.name.clone(),
-                family: config.family.clone(),
-                role: config.role.name().to_owned(),
-                score: hit.score,
-                weight: soft.then(|| hit.feed.weight.get()),
-                stance: Stance::Rated,
-                part: None,
-                left: None,
-                points: None,
-                in_shadow: hit.in_shadow,
-                prefix: hit.cidr,
-                age_s: hit.feed.fetched.until(now),
-                categories: Vec::new(),
-                observed: None,
-                context: None,
-            };
-            let said = said.filter(|_| !hit.in_shadow);
-            word.weighed(said.and_then(|said| words.find(&said)))
-        };
-        self.feeds
-            .hits(address, Hearing::All)
-            .iter()
-            .map(word)
-            .collect()
-    }
-
-    fn provider_words(
-        &self,
-        address: ClientAddress,
-        answers: &ByProvider,
-        words: &Words<'_>,
-        now: UnixSeconds,
-    ) -> Vec<SourceWord> {
-        let word = |gate: &Arc<Gate>| {
-            let answer = answers.of(gate.name())?;
-            let said = answer.said.as_ref().filter(|_| answer.counts(now))?;
-            let indicator = gate.indicator(said);
-            let weighed = words.find(&indicator);
-            let word = SourceWord {
-                source: indicator.source,
-                family: indicator.family,
-                role: "provider".to_owned(),
-                score: indicator.score,
-                weight: Some(indicator.weight.get()),
-                stance: indicator.stance,
-                part: None,
-                left: None,
-                points: None,
-                in_shadow: !gate.has_say_on(Key::of(address).address()),
-                prefix: Key::of(address).prefix(),
-                age_s: said.fetched.until(now),
-                categories: indicator.categories,
-                observed: said.observed,
-                context: None,
-            };
-            Some(word.weighed(weighed))
-        };
-        self.setup.gates.iter().filter_map(word).collect()
-    }
-
-    fn database_words(
-        &self,
-        address: ClientAddress,
-        words: &Words<'_>,
-        now: UnixSeconds,
-    ) -> Vec<SourceWord> {
-        let word = |(slot, said): (&Slot, Word)| {
-            let scoring = slot.has_a_say();
-            let indicator = slot.indicator_of(&said);
-            let word = SourceWord {
-                source: indicator.source.clone(),
-                family: indicator.family.clone(),
-                role: "database".to_owned(),
-                score: indicator.score,
-                weight: scoring.then(|| indicator.weight.get()),
-                stance: indicator.stance,
-                part: None,
-                left: None,
-                points: None,
-                in_shadow: scoring && !slot.is_heard(address, Hearing::InForce),
-                prefix: said.network,
-                age_s: said.built.until(now),
-                categories: indicator.categories.clone(),
-                observed: None,
-                context: Some(Context::of(said.facts)),
-            };
-            word.weighed(scoring.then(|| words.find(&indicator)).flatten())
-        };
-        let said = self.setup.databases.words(address);
-        said.into_iter().map(word).collect()
     }
 }
 
