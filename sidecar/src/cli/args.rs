@@ -107,6 +107,12 @@ pub enum Task {
     LogLevel(LevelChange),
     /// Check what runs, from the secrets to a refused request, and say what to do
     Doctor(Doctor),
+    /// Ask the sidecar's probe: for a container's health check
+    Health {
+        /// Where its probes are; a path may follow, else /readyz is asked for
+        #[arg(default_value = "http://127.0.0.1:8972")]
+        url: Url,
+    },
     /// Look into snapshots
     Snapshot {
         #[command(subcommand)]

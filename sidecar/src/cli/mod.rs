@@ -7,6 +7,7 @@ mod check_config;
 pub mod client;
 mod decisions;
 mod doctor;
+mod health;
 mod inspect;
 mod log_level;
 mod mode;
@@ -28,6 +29,7 @@ pub use output::complain;
 use session::Session;
 
 use crate::config::ConfigError;
+use crate::plain_http::FetchError;
 use client::ClientError;
 
 /// How the process ends; numbers as in `sysexits.h`.
@@ -64,6 +66,8 @@ pub enum CliError {
         path: std::path::PathBuf,
         source: reputation::set::ImageError,
     },
+    #[error(transparent)]
+    Unhealthy(#[from] FetchError),
     #[error("the sidecar answered what this version of the command line cannot read")]
     Answer(#[source] serde_json::Error),
 }
@@ -127,6 +131,7 @@ async fn text_of(task: &Task, remote: &Remote) -> Result<String, CliError> {
         Task::Mode(mode) => mode::run(&session()?, mode).await,
         Task::LogLevel(level) => log_level::run(&session()?, level).await,
         Task::Doctor(doctor) => Ok(doctor::page(doctor, remote).await.0),
+        Task::Health { url } => health::run(url, remote.json).await,
         Task::Snapshot { action } => inspect::run(action, remote.json),
     }
 }

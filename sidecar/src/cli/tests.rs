@@ -45,6 +45,8 @@ fn every_command_of_the_public_contract_is_understood() {
         "mode monitor --route checkout* --for 1h",
         "mode --clear",
         "mode --clear --route checkout*",
+        "health",
+        "health http://127.0.0.1:8972/livez --json",
         "snapshot inspect base.image",
         "doctor",
         "doctor --json --stats http://a:10002 --stats http://b:10002 --accept envoy.limits",
