@@ -53,6 +53,34 @@ pub const REGISTRY: Package = Package {
     fixed: &[],
 };
 
+/// A shell and its tools in one static program.
+pub const BUSYBOX: Package = Package {
+    name: "busybox-static",
+    megabytes: 1,
+    binary: "bin/busybox",
+    fixed: &[],
+};
+
+pub const BASH: Package = Package {
+    name: "bash-static",
+    megabytes: 1,
+    binary: "bin/bash-static",
+    fixed: &[],
+};
+
+/// The certificate authorities that Mozilla trusts, a file each; this one lies beside the others.
+pub const AUTHORITIES: Package = Package {
+    name: "ca-certificates",
+    megabytes: 1,
+    binary: "usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt",
+    fixed: &[],
+};
+
+/// Where the files lie that the program reads only where the installer would have put them.
+pub fn fixed(package: &Package) -> impl Iterator<Item = PathBuf> {
+    package.fixed.iter().map(|fixed| Path::new("/").join(fixed))
+}
+
 /// The path of the package's program, fetched first if it is not there yet.
 pub fn ensure(workspace: &Workspace, package: &Package) -> Result<PathBuf, Error> {
     let name = package.name;

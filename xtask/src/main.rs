@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod chromium;
 mod collector;
+mod compose;
 mod debian;
 mod demo;
 mod envoy;
@@ -16,6 +17,8 @@ mod load;
 mod manifests;
 mod matrix;
 mod moto;
+mod package;
+mod pin;
 mod redis;
 mod release;
 mod run;
@@ -124,6 +127,16 @@ enum Task {
         #[arg(long, default_value = envoy::DEFAULT_VERSION)]
         envoy: String,
     },
+    /// Build what goes into the images: target/image/plugin.wasm and target/image/portcullis.
+    Package { parts: Vec<package::Part> },
+    /// Prove docker-compose.yml and the images on this machine's Docker, or on one that is started.
+    Compose {
+        /// With what `cargo xtask package` has built before.
+        #[arg(long)]
+        packaged: bool,
+    },
+    /// Write digests behind the images that docker-compose.yml and the Dockerfiles name; asks their registries.
+    Pin,
     /// Fetch Envoy's release binary and print where it lies.
     Envoy {
         #[arg(long, default_value = envoy::DEFAULT_VERSION)]
@@ -206,6 +219,9 @@ impl Task {
             Self::Upgrade { from, envoy } => {
                 upgrade::run(&workspace, &upgrade::Options { from, envoy })
             }
+            Self::Package { parts } => package::run(&workspace, &parts),
+            Self::Pin => pin::run(&workspace),
+            Self::Compose { packaged } => compose::run(&workspace, packaged),
             Self::Envoy { version } => {
                 let binary = envoy::ensure(&workspace, &version)?;
                 say::line(binary.display());

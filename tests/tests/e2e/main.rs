@@ -18,6 +18,7 @@ mod budget;
 mod bytes;
 mod coalescing;
 mod common;
+mod compose;
 mod config;
 mod console;
 mod crowdsec;

@@ -10,6 +10,8 @@ use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{envoy, filter, redis, say, sidecar};
 
+pub use stage::{CLEAN, LISTED};
+
 pub struct Options {
     /// End after the proof.
     pub check: bool,

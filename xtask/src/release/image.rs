@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::error::Error;
 use crate::release::{VERSION, image_layout};
 use crate::workspace::Workspace;
-use crate::{run, say, sidecar};
+use crate::{package, run, say};
 
 /// The layout of all architectures together; each has one of its own beside it.
 pub const SIDECAR: &str = "portcullis";
@@ -16,7 +16,7 @@ const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
 
 pub fn run(workspace: &Workspace) -> Result<(), Error> {
     run::require_installed("skopeo")?;
-    place_program(workspace)?;
+    package::run(workspace, &[package::Part::Sidecar])?;
     let name = format!("portcullis:{VERSION}");
     let mut docker = Command::new("docker");
     docker
@@ -39,16 +39,6 @@ pub fn run(workspace: &Workspace) -> Result<(), Error> {
     ]);
     run::run(&mut skopeo)?;
     say::line(layout.display());
-    Ok(())
-}
-
-/// The program lies where the Dockerfile looks for it, in the checkout, wherever cargo builds.
-fn place_program(workspace: &Workspace) -> Result<(), Error> {
-    let folder = workspace.at("target/image");
-    fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
-    let program = folder.join("portcullis");
-    fs::copy(sidecar::build_static(workspace)?, &program)
-        .map_err(Error::file("cannot write", &program))?;
     Ok(())
 }
 

@@ -1,0 +1,74 @@
+//! `cargo xtask compose`: docker-compose.yml as it is shipped, on this machine's Docker or on an engine of our own,
+//! proven by requests, restarts and wrong values.
+
+mod bait;
+mod container;
+mod engine;
+mod files;
+mod images;
+mod proof;
+mod stack;
+mod stand_ins;
+mod wrong;
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+use crate::{package, say};
+
+use engine::Engine;
+use files::Files;
+use images::Images;
+use stack::Stack;
+
+/// What the profile `monitoring` starts. Only of Grafana there is no package to stand in for its image.
+const WATCHERS: [&str; 3] = ["prometheus", "alertmanager", GRAFANA];
+const GRAFANA: &str = "grafana";
+
+/// `packaged`: of what lies in target/image already.
+pub fn run(workspace: &Workspace, packaged: bool) -> Result<(), Error> {
+    if !packaged {
+        package::run(workspace, &[])?;
+    }
+    let engine = Engine::ensure()?;
+    let files = Files::of(workspace, &engine)?;
+    let missing = images::fetch(workspace, &engine, &files.images()?)?;
+    if let Some(image) = missing.iter().find(|image| !image.contains(GRAFANA)) {
+        return Err(Error::Said(format!(
+            "{image} cannot be had on this machine"
+        )));
+    }
+    let images = Images::build(workspace, &engine, &files)?;
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Error::Said(format!("cannot start a runtime: {error}")))?;
+    let proven = runtime.block_on(async {
+        let mut stack = Stack::new(workspace, &engine, &files, &images)?;
+        wrong::values(&mut stack, workspace)?;
+        prove(&mut stack).await?;
+        proof::watched(&mut stack, &watchers(&missing)).await
+    });
+    images.remove(&engine);
+    proven?;
+    say::line("docker-compose.yml holds what it promises.");
+    Ok(())
+}
+
+async fn prove(stack: &mut Stack<'_>) -> Result<(), Error> {
+    say::step("docker compose up");
+    stack.up()?;
+    stack.until_well().await?;
+    proof::sample(stack).await?;
+    proof::contained(stack)?;
+    proof::kept(stack).await?;
+    proof::without_sidecar(stack).await?;
+    proof::wrong_password(stack).await?;
+    proof::monitor(stack).await
+}
+
+fn watchers(missing: &[String]) -> Vec<&'static str> {
+    if missing.is_empty() {
+        return WATCHERS.to_vec();
+    }
+    say::step("Grafana is left out: its image cannot be had on this machine");
+    let others = WATCHERS.into_iter().filter(|service| *service != GRAFANA);
+    others.collect()
+}
