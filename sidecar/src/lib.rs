@@ -20,6 +20,7 @@ pub mod proxies;
 pub mod refusals;
 pub mod reload;
 pub mod secrets;
+mod small_file;
 pub mod snapshot;
 pub mod store;
 mod strangers;

@@ -1,11 +1,14 @@
 //! What is found in a place becomes a value: one field of a JSON object, or all of the text. The
 //! environment and files are read here, AWS in `aws`.
 
+use std::io;
+
 use jiff::civil::Date;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::SecretError;
 use crate::config::{Secret, SecretName, SecretOrigin};
+use crate::small_file;
 
 /// The field of a JSON secret that says when it expires.
 const EXPIRES: &str = "expires";
@@ -65,7 +68,8 @@ fn variable_of(name: &SecretName, variable: &str) -> Result<SecretString, Secret
 
 /// Editors and `echo` end a file with a newline, which is no part of the secret.
 fn file(name: &SecretName, path: &std::path::Path) -> Result<SecretString, SecretError> {
-    match std::fs::read_to_string(path) {
+    let utf8 = |bytes| String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into());
+    match small_file::read(path).and_then(utf8) {
         Ok(text) => Ok(SecretString::from(text.trim_end_matches(['\n', '\r']))),
         Err(source) => Err(SecretError::File {
             name: name.clone(),

@@ -3,7 +3,6 @@
 //!
 //! Does not know what is asked (`lapi`).
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +20,7 @@ use crate::config::CrowdSec;
 use crate::config::crowdsec::Access;
 use crate::http::HttpClient;
 use crate::secrets::{SecretError, Secrets};
+use crate::small_file;
 use crate::telemetry::{Sparing, chain};
 use crate::tls::{self, TlsError};
 
@@ -242,7 +242,7 @@ impl Files {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
-    fs::read(path).map_err(|source| AccessError::Read {
+    small_file::read(path).map_err(|source| AccessError::Read {
         path: path.to_owned(),
         source,
     })
