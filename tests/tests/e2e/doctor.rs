@@ -346,7 +346,7 @@ async fn people_get_a_page_with_what_to_do_and_several_proxies_are_told_apart() 
         "  attention stats               http://127.0.0.1:1: nobody answers",
         "                                -> is Envoy running",
         &format!("  ok        vms                 {stats}: 3 VMs alive for 2 workers"),
-        "\n1 of 64 checks fall short; ",
+        "\n1 of 65 checks fall short; ",
     ] {
         assert!(page.contains(part), "{part} is not in:\n{page}");
     }
