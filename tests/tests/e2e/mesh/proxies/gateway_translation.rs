@@ -63,7 +63,6 @@ impl Manifests {
                 "log_format": {"json_format": {"verdict": "%FILTER_STATE(wasm.portcullis_verdict:PLAIN)%"}},
             }}],
             "early_header_mutation_extensions": [self.early_removal()],
-            "stream_idle_timeout": self.traffic()["timeout"]["http"]["streamIdleTimeout"],
             "http_filters": [
                 {"name": name, "disabled": true, "typed_config": self.translated()},
                 filter("router", "router.v3.Router"),
