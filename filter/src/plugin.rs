@@ -107,12 +107,14 @@ impl Plugin {
             now_micros: now,
         };
         self.puller.on_tick(turn, place, leads);
-        for answered in self.lookups.sweep(turn, now) {
-            request::on_answered(turn, self, &answered);
-        }
+        // Whatever is sent goes first: to wake a held request is to enter its stream, and what is sent from
+        // a stream ends with it.
         let when = (now, turn.uptime);
         let sidecar = &self.config.sidecar;
         self.tally.on_tick(turn.host, turn.random, sidecar, when);
+        for answered in self.lookups.sweep(turn, now) {
+            request::on_answered(turn, self, &answered);
+        }
         self.tell_the_fleet(turn, now);
         let busy = report.busy || self.is_expecting(now);
         self.set_tick(turn.host, pace(busy));

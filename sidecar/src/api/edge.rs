@@ -89,8 +89,15 @@ impl Handler for Edge {
                 self.reputation(address)
             }
             _ => {
+                // Before anything is refused: the path of what has a route is not logged.
+                exchange.route = match route {
+                    "verdict" => "verdict",
+                    "manifest" => "manifest",
+                    "parts" => "part",
+                    _ => return Err(Problem::new(Kind::NotFound)),
+                };
                 let wire = self.understand(request.headers())?;
-                let mut reply = self.tell(route, argument, query, exchange).await?;
+                let mut reply = self.tell(argument, query, exchange).await?;
                 reply.headers_mut().insert(&WIRE, value(wire));
                 Ok(reply)
             }
@@ -136,27 +143,17 @@ impl Edge {
         }
     }
 
-    /// What filters ask.
+    /// What filters ask by the route of `exchange`.
     async fn tell(
         &self,
-        route: &str,
         argument: &str,
         query: Option<&str>,
-        exchange: &mut Exchange,
+        exchange: &Exchange,
     ) -> Result<Reply, Problem> {
-        match (route, argument) {
-            ("verdict", address) => {
-                exchange.route = "verdict";
-                self.verdict(address, query, exchange).await
-            }
-            ("manifest", "") => {
-                exchange.route = "manifest";
-                self.manifest(query).await
-            }
-            ("parts", digest) => {
-                exchange.route = "part";
-                self.part(digest)
-            }
+        match (exchange.route, argument) {
+            ("verdict", address) => self.verdict(address, query, exchange).await,
+            ("manifest", "") => self.manifest(query).await,
+            ("part", digest) => self.part(digest),
             _ => Err(Problem::new(Kind::NotFound)),
         }
     }

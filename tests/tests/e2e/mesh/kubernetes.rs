@@ -55,6 +55,19 @@ fn every_pod_is_one_that_restricted_pod_security_admits() {
 }
 
 #[test]
+fn everything_lies_in_the_namespace_that_is_made() {
+    for name in OVERLAYS {
+        for object in overlay(name).0 {
+            if object["kind"] != "Namespace" {
+                let (kind, named) = (&object["kind"], &object["metadata"]["name"]);
+                let namespace = &object["metadata"]["namespace"];
+                assert_eq!(namespace, "portcullis", "{name}: {kind} {named}");
+            }
+        }
+    }
+}
+
+#[test]
 fn probes_and_services_lead_to_ports_that_containers_have() {
     for name in OVERLAYS {
         let rendered = overlay(name);
