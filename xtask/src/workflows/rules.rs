@@ -7,7 +7,7 @@ use std::fs;
 use clap::Parser;
 use serde_json::Value;
 
-use crate::Cli;
+use crate::cli::Cli;
 use crate::workspace::Workspace;
 
 const CHECKOUT: &str = "actions/checkout";
