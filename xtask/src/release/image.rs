@@ -42,12 +42,20 @@ pub fn run(workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
-/// The layouts of those architectures that were built, here or elsewhere.
-pub fn built(workspace: &Workspace) -> Vec<PathBuf> {
-    let layout = |name: &str| image_layout(workspace, &format!("{SIDECAR}-{name}"));
-    let all = ARCHITECTURES.into_iter().map(layout);
-    all.filter(|folder| folder.join("index.json").is_file())
-        .collect()
+/// The layouts of all architectures, built here or elsewhere. With one missing there is none: half an image
+/// under a version's name would stay there.
+pub fn built(workspace: &Workspace) -> Result<Vec<PathBuf>, Error> {
+    let layout = |name: &str| {
+        let folder = image_layout(workspace, &format!("{SIDECAR}-{name}"));
+        match folder.join("index.json").is_file() {
+            true => Ok(folder),
+            false => Err(Error::Missing {
+                tool: format!("the sidecar's image for {name} in target/images"),
+                remedy: "run `cargo xtask release image` on such a machine".to_owned(),
+            }),
+        }
+    };
+    ARCHITECTURES.into_iter().map(layout).collect()
 }
 
 /// As images name it.
