@@ -34,7 +34,10 @@ impl Stage {
         let abuseipdb = AbuseIpDb::start().await.unwrap();
         abuseipdb.knows(MALICIOUS, 100);
         let sidecar = sidecar_that_blocks(&["198.51.100.0/24"]);
-        let sidecar = sidecar.toml(&abuseipdb.toml()).toml(FEED);
+        // A day's calls are released bit by bit: just after midnight a usual quota is spent before the first scrape.
+        let plenty = "daily_quota = 1000000\nweight";
+        let provider = abuseipdb.toml().replace("weight", plenty);
+        let sidecar = sidecar.toml(&provider).toml(FEED);
         let edge = Edge::start(sidecar.env("ABUSEIPDB_KEY", KEY)).await;
         watch(&edge);
         assert!(edge.until_canary("refused", LIMIT).await);
