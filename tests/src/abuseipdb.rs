@@ -11,6 +11,8 @@ use serde_json::json;
 use crate::error::KitError;
 use crate::serve::{Answer, Asked, Server};
 
+/// The calls a day that it tells of.
+const FREE_PLAN: usize = 1000;
 /// The key it accepts.
 pub const KEY: &str = "stand-in-key";
 
@@ -29,6 +31,8 @@ struct State {
     /// The keys it accepts, if not just [`KEY`].
     keys: Option<Vec<String>>,
     refused: usize,
+    /// The calls a day that it tells of, if not [`FREE_PLAN`].
+    daily: Option<usize>,
 }
 
 impl AbuseIpDb {
@@ -73,6 +77,11 @@ impl AbuseIpDb {
     pub fn accepts(&self, keys: &[&str]) {
         let keys = keys.iter().map(|&key| key.to_owned()).collect();
         with(&self.state, |state| state.keys = Some(keys));
+    }
+
+    /// The calls a day that it tells of from now on.
+    pub fn grants(&self, daily: usize) {
+        with(&self.state, |state| state.daily = Some(daily));
     }
 
     /// How many questions came with a key that it does not accept.
@@ -126,13 +135,11 @@ impl State {
             return failure.clone();
         }
         let score = self.scores.get(&address).copied().unwrap_or(0);
-        let used = self.asked.len();
+        let daily = self.daily.unwrap_or(FREE_PLAN);
+        let left = daily.saturating_sub(self.asked.len());
         check_answer(&address, score)
-            .with_header("X-RateLimit-Limit", "1000")
-            .with_header(
-                "X-RateLimit-Remaining",
-                &1000_usize.saturating_sub(used).to_string(),
-            )
+            .with_header("X-RateLimit-Limit", &daily.to_string())
+            .with_header("X-RateLimit-Remaining", &left.to_string())
     }
 }
 

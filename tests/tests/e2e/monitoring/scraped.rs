@@ -37,6 +37,7 @@ impl Stage {
         // A day's calls are released bit by bit: just after midnight a usual quota is spent before the first scrape.
         let plenty = "daily_quota = 1000000\nweight";
         let provider = abuseipdb.toml().replace("weight", plenty);
+        abuseipdb.grants(1_000_000);
         let sidecar = sidecar.toml(&provider).toml(FEED);
         let edge = Edge::start(sidecar.env("ABUSEIPDB_KEY", KEY)).await;
         watch(&edge);
