@@ -124,16 +124,15 @@ pub(crate) fn is_same(given: &[u8], token: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
+pub(crate) mod testing {
     use reputation::UnixSeconds;
 
     use super::*;
     use crate::clock::{Clock, ManualClock};
     use crate::secrets::Vault;
 
-    fn configured(file: &Path) -> (Config, Arc<Secrets>, Arc<ManualClock>) {
+    /// A configuration whose token is what is in `file`.
+    pub(crate) fn configured(file: &Path) -> (Config, Arc<Secrets>, Arc<ManualClock>) {
         let text = format!(
             "[listen]\nadmin_token = \"secret:admin\"\n[secret.admin]\nfrom = \"file\"\nname = {file:?}"
         );
@@ -144,6 +143,14 @@ mod tests {
         let secrets = Arc::new(vault.secrets(&config.secrets));
         (config, secrets, manual)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::testing::configured;
+    use super::*;
 
     #[test]
     fn a_token_is_made_once_into_a_file_that_only_the_owner_reads() {

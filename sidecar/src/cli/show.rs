@@ -9,6 +9,7 @@ use super::args::FeedAction;
 use super::decisions::{rows, rule};
 use super::output::{or_dash, table, time};
 use super::session::{Session, encode};
+use crate::config::Say;
 use crate::intelligence::{
     Context, DatabaseStatus, Explanation, FeedStatus, ProviderStatus, SourceWord,
 };
@@ -230,7 +231,7 @@ fn provider_rows(providers: &[ProviderStatus]) -> String {
     let row = |provider: &ProviderStatus| {
         [
             provider.name.clone(),
-            provider.state().to_owned(),
+            with_say(provider.state().to_owned(), provider.enforce_percent),
             format!("{} of {}", provider.remaining, provider.daily_quota),
             provider.released.to_string(),
             provider.reserved.to_string(),
@@ -271,11 +272,19 @@ fn database_rows(databases: &[DatabaseStatus]) -> String {
             in_force.map_or_else(|| "-".to_owned(), |it| time(it.built)),
             in_force.map_or_else(|| "-".to_owned(), |it| age(it.age_s)),
             or_dash(in_force.map(|it| it.nodes)),
-            state,
+            with_say(state, database.enforce_percent),
         ]
     };
     let titles = ["DATABASE", "TYPE", "USE", "BUILT", "AGE", "NODES", "STATE"];
     table(titles, databases.iter().map(row).collect())
+}
+
+/// A state, and how far the source has a say if that is not everywhere.
+fn with_say(state: String, say: Say) -> String {
+    match say.in_words() {
+        Some(words) => format!("{state}, {words}"),
+        None => state,
+    }
 }
 
 fn limit(database: &DatabaseStatus) -> u32 {

@@ -3,13 +3,21 @@
 
 use reputation::ClientAddress;
 use reputation::digest::Digest;
+use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 use super::value;
 
-/// On what share of clients or entries a source has a say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// On what share of clients or entries a source has a say, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Say(u8);
+
+impl Default for Say {
+    fn default() -> Self {
+        Self::WHOLE
+    }
+}
 
 impl Say {
     pub const WHOLE: Self = Self(WHOLE);
@@ -25,6 +33,15 @@ impl Say {
 
     pub fn is_none(self) -> bool {
         self == Self::NONE
+    }
+
+    /// What an operator has to be told of it: nothing, if it is the whole.
+    pub fn in_words(self) -> Option<String> {
+        match self {
+            Self::WHOLE => None,
+            Self::NONE => Some("in shadow".to_owned()),
+            Self(percent) => Some(format!("has a say on {percent} % of clients")),
+        }
     }
 
     /// Whether `source` has a say on `address`: the same answer each time and everywhere, and once it has
@@ -79,6 +96,13 @@ mod tests {
             (covered(0, "one").len(), covered(100, "one").len()),
             (0, 8192)
         );
+    }
+
+    #[test]
+    fn an_operator_is_told_of_a_say_that_is_not_the_whole() {
+        assert_eq!(Say::WHOLE.in_words(), None);
+        assert_eq!(Say::NONE.in_words().unwrap(), "in shadow");
+        assert_eq!(Say(30).in_words().unwrap(), "has a say on 30 % of clients");
     }
 
     #[test]

@@ -130,25 +130,15 @@ impl Session {
 mod tests {
     use std::sync::Arc;
 
-    use reputation::UnixSeconds;
-
     use super::*;
     use crate::api::token::AdminToken;
-    use crate::clock::{Clock, ManualClock};
-    use crate::config::Config;
-    use crate::secrets::Vault;
+    use crate::api::token::testing::configured;
+    use crate::clock::ManualClock;
 
     /// A door whose token is what is in the file.
     fn door(file: &std::path::Path) -> (Door, Arc<ManualClock>) {
         std::fs::write(file, "first").unwrap();
-        let text = format!(
-            "[listen]\nadmin_token = \"secret:admin\"\n[secret.admin]\nfrom = \"file\"\nname = {file:?}"
-        );
-        let config = Config::parse(&text, std::iter::empty()).unwrap();
-        let manual = Arc::new(ManualClock::at(UnixSeconds(1_795_000_000)));
-        let clock: Arc<dyn Clock> = manual.clone();
-        let vault = Vault::open(&file.with_extension("store"), &clock, &Arc::default());
-        let secrets = Arc::new(vault.secrets(&config.secrets));
+        let (config, secrets, manual) = configured(file);
         let token = AdminToken::prepare(&config, &secrets).unwrap();
         (Door::new(token), manual)
     }

@@ -7,6 +7,7 @@ use super::form::Form;
 use super::page::{Here, Notice, Page, csrf};
 use super::{Answer, Done, Visit, look};
 use crate::api::problem::{Kind, Problem};
+use crate::config::Say;
 use crate::intelligence::{DatabaseStatus, FeedStatus, ProviderStatus, ReleaseError};
 
 pub fn page(visit: &Visit<'_>) -> Page {
@@ -114,7 +115,7 @@ fn database_table(databases: &[DatabaseStatus], now: UnixSeconds) -> Markup {
     let row = |database: &DatabaseStatus| {
         let in_force = database.in_force.as_ref();
         vec![
-            html! { strong { (database.name) } },
+            html! { strong { (database.name) } (say(database.enforce_percent)) },
             html! { (in_force.map_or("–", |it| it.database_type.as_str())) },
             html! { @match in_force { Some(it) => (look::moment(it.built, now)), None => "none" } },
             html! {
@@ -133,11 +134,16 @@ fn database_table(databases: &[DatabaseStatus], now: UnixSeconds) -> Markup {
     )
 }
 
+/// How far a source has a say, if that is not everywhere.
+fn say(say: Say) -> Markup {
+    html! { @if let Some(words) = say.in_words() { " " span .quiet { (words) } } }
+}
+
 fn provider_table(providers: &[ProviderStatus], now: UnixSeconds) -> Markup {
     let row = |provider: &ProviderStatus| {
         let class = if provider.available { "allow" } else { "deny" };
         vec![
-            html! { strong { (provider.name) } },
+            html! { strong { (provider.name) } (say(provider.enforce_percent)) },
             html! {
                 span .badge .(class) { (provider.state()) }
                 @if let Some(until) = provider.closed_until { " " (look::moment(until, now)) }

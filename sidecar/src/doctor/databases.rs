@@ -66,6 +66,7 @@ mod tests {
     use reputation::UnixSeconds;
 
     use super::*;
+    use crate::config::Say;
     use crate::doctor::State;
     use crate::intelligence::databases::VolumeStatus;
 
@@ -82,6 +83,7 @@ mod tests {
                 scores: false,
             }),
             max_age_s: 30 * 86_400,
+            enforce_percent: Say::WHOLE,
             last_error: None,
         }
     }

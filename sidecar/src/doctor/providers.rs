@@ -108,6 +108,7 @@ fn none(check: Check) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Say;
     use crate::doctor::State;
 
     fn provider() -> ProviderStatus {
@@ -120,6 +121,7 @@ mod tests {
             released: 10,
             reserved: 10,
             sightings_needed: 1,
+            enforce_percent: Say::WHOLE,
             remaining: 900,
             last_success: None,
             last_error: None,

@@ -27,7 +27,7 @@ use crate::intelligence::words::{
 /// The largest copy that is read, in bytes: some two million decisions.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// The longest line of a decision, in bytes.
-const LONGEST_LINE: usize = 1024;
+const LONGEST_LINE: u64 = 1024;
 
 /// Where the copies are.
 #[derive(Debug)]
@@ -104,22 +104,21 @@ impl Copies {
             path: path.clone(),
             line,
         };
-        let mut lines = BufReader::new(file.take(MAX_BYTES)).lines().enumerate();
-        let (_, head) = lines.next().ok_or_else(|| damaged(1))?;
-        let head = serde_json::from_str::<Head>(&head.map_err(unreadable)?);
-        let head = head.map_err(|_| damaged(1))?;
+        let mut file = BufReader::new(file.take(MAX_BYTES));
+        let mut line = Vec::new();
+        file.read_until(b'\n', &mut line).map_err(unreadable)?;
+        let head: Head = serde_json::from_slice(&line).map_err(|_| damaged(1))?;
         if head.source != source(config) || head.format != FORMAT {
             return Ok(None);
         }
         let mut reading = Reading::new(config, guard, phrasebook, &head.phrases, now);
         let mut count = 0;
-        for (at, line) in lines {
-            let line = line.map_err(unreadable)?;
-            reading.take(&line).ok_or_else(|| damaged(at + 1))?;
+        while read_line(&mut file, &mut line).map_err(unreadable)? {
+            reading.take(&line).ok_or_else(|| damaged(count + 2))?;
             count += 1;
         }
         if count != head.decisions {
-            return Err(damaged(count + 1));
+            return Err(damaged(count + 2));
         }
         Ok(Some(reading.finish(head.told)))
     }
@@ -196,6 +195,12 @@ fn phrases(words: &Words) -> (Vec<(String, String)>, HashMap<PhraseNumber, usize
     (phrases, places)
 }
 
+/// The next line of a decision, or as much of it as one may be long: what is cut off is no JSON. False at the end.
+fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    Ok(file.take(LONGEST_LINE).read_until(b'\n', line)? > 0)
+}
+
 /// Where the decisions are from: those of another API do not count.
 fn source(config: &CrowdSec) -> String {
     place(&FeedSource::Url(config.url.clone()))
@@ -235,9 +240,8 @@ impl<'r> Reading<'r> {
         }
     }
 
-    fn take(&mut self, line: &str) -> Option<()> {
-        let short = Some(line).filter(|line| line.len() <= LONGEST_LINE)?;
-        let Line(cidr, strength, seen, expires, id, phrase) = serde_json::from_str(short).ok()?;
+    fn take(&mut self, line: &[u8]) -> Option<()> {
+        let Line(cidr, strength, seen, expires, id, phrase) = serde_json::from_slice(line).ok()?;
         let word = Word {
             strength,
             // A clock that was wrong then must not make what is told now the older.

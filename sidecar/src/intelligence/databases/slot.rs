@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::Facts;
 use super::volume::Volume;
-use crate::config::Database;
+use crate::config::{Database, Say};
 use crate::intelligence::answers::Key;
 use crate::intelligence::feeds::{Hearing, Stamp};
 
@@ -51,6 +51,9 @@ pub struct DatabaseStatus {
     pub in_force: Option<VolumeStatus>,
     /// Beyond this age it is out of date.
     pub max_age_s: u64,
+    /// `shadow = true` is 0.
+    #[serde(default)]
+    pub enforce_percent: Say,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }
@@ -197,6 +200,7 @@ impl Slot {
                 scores: self.has_a_say(),
             }),
             max_age_s: self.config.max_age.as_secs(),
+            enforce_percent: self.config.say,
             last_error: self.state().last_error.clone(),
         }
     }

@@ -237,6 +237,7 @@ impl Gate {
             released: outlook.released,
             reserved: outlook.reserved,
             sightings_needed: outlook.sightings_needed,
+            enforce_percent: self.config.say,
             last_success: state.last_success,
             last_error: state.last_error.clone(),
         }

@@ -4,6 +4,7 @@ use reputation::UnixSeconds;
 use serde::{Deserialize, Serialize};
 
 use super::availability::Closed;
+use crate::config::Say;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProviderStatus {
@@ -25,6 +26,9 @@ pub struct ProviderStatus {
     /// How often an address must have been seen to be asked about now, if nothing speaks against it.
     #[serde(default)]
     pub sightings_needed: u8,
+    /// `shadow = true` is 0.
+    #[serde(default)]
+    pub enforce_percent: Say,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<UnixSeconds>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

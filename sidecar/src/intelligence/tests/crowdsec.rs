@@ -102,6 +102,7 @@ async fn a_copy_that_is_damaged_or_of_another_api_counts_for_nothing() {
         format!("{head}\n{}", line.replace("192.0.2.1", "192.0.2.1/99")),
         format!("{head}\n{}", line.replace(",0]", ",7]")),
         format!("{head}\n{}", line.trim_end_matches(['\n', ']'])),
+        format!("{head}\n{}{line}", " ".repeat(2000)),
         format!("{elsewhere}\n{line}"),
     ] {
         std::fs::write(&path, &bad).unwrap();

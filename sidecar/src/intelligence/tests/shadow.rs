@@ -144,14 +144,22 @@ async fn a_provider_in_shadow_is_asked_and_has_no_say() {
     harness
         .published(|now| now.manifest.askable() == Askable::Shadow)
         .await;
+    let say = || {
+        harness.intelligence.providers()[0]
+            .enforce_percent
+            .in_words()
+    };
+    assert_eq!(say().unwrap(), "in shadow");
     let verdict = harness.verdict("198.18.0.1").await;
     assert_eq!((verdict.action, verdict.score), (Action::Allow, 0));
     assert!(would_deny(&verdict));
     harness.take_over(&provider("enforce_percent = 1")).await;
+    assert_eq!(say().unwrap(), "has a say on 1 % of clients");
     harness
         .published(|now| now.manifest.askable() == Askable::Sources)
         .await;
     harness.take_over(&provider("")).await;
+    assert_eq!(say(), None);
     let verdict = harness.verdict("198.18.0.1").await;
     assert_eq!((verdict.action, verdict.shadow), (Action::Deny, None));
     assert_eq!(stand_in.seen().len(), 1);
