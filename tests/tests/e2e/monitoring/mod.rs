@@ -2,7 +2,7 @@
 //! parts.
 
 mod canary;
-mod documents;
+pub mod documents;
 mod files;
 mod runbook;
 mod scraped;

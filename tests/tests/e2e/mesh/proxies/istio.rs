@@ -12,19 +12,24 @@ use crate::common::{CANARY, LIMIT, header_names, until_metric};
 
 const GOOD: &str = "203.0.113.5";
 
-fn manifests() -> Manifests {
+pub fn manifests() -> Manifests {
     let page = Page::read("docs/install-istio.md").unwrap();
     let mesh = page.yaml("The access log").unwrap();
-    let pod = page.yaml("The client's address").unwrap();
-    let annotations = &pod["metadata"]["annotations"];
-    let proxy = annotations["proxy.istio.io/config"].as_str().unwrap();
-    let proxy: Value = serde_json::from_str(proxy).unwrap();
-    let hops = &proxy["gatewayTopology"]["numTrustedProxies"];
     let providers = mesh["meshConfig"]["extensionProviders"].clone();
-    Manifests::read(providers, hops.as_u64().unwrap())
+    // The page shows the annotation twice, the second time with what alerts need.
+    let (first, whole) = (proxy(&page, "The client's address"), proxy(&page, "Alerts"));
+    assert_eq!(first["gatewayTopology"], whole["gatewayTopology"]);
+    Manifests::read(providers, whole)
 }
 
-fn config(manifests: &Manifests, mode: &str) -> EdgeConfig {
+/// The annotation for gateways' pods under a heading.
+fn proxy(page: &Page, heading: &str) -> Value {
+    let pod = page.yaml(heading).unwrap();
+    let text = &pod["metadata"]["annotations"]["proxy.istio.io/config"];
+    serde_norway::from_str(text.as_str().unwrap()).unwrap()
+}
+
+pub fn config(manifests: &Manifests, mode: &str) -> EdgeConfig {
     let mut config = EdgeConfig::of(manifests.bootstrap()).unwrap();
     for listener in [GATEWAY, INBOUND] {
         let filters = &mut config.manager(listener).unwrap()["http_filters"];

@@ -5,12 +5,14 @@
 //! - `mode: SERVER` means a sidecar proxy's inbound listener, and no `match` every listener, a gateway's too;
 //! - a Service's port becomes `outbound|PORT||HOST`, and a DestinationRule's `connectionPool` that cluster's options;
 //! - a gateway believes `numTrustedProxies` hops, a sidecar proxy what stands last in x-forwarded-for;
-//! - a provider's labels become a JSON log, a Telemetry's filter an expression in CEL.
+//! - a provider's labels become a JSON log, a Telemetry's filter an expression in CEL;
+//! - statistics: [`super::istio_statistics`].
 
 use kit::config::insert;
 use serde_json::{Value, json};
 
 use super::super::rendered::{Rendered, folder, list, overlay};
+use super::istio_statistics::{stats_config, with_end};
 use super::{bootstrap, filter, listener, wasm};
 
 pub const GATEWAY: &str = "0.0.0.0_8080";
@@ -23,31 +25,35 @@ pub struct Manifests {
     service: Rendered,
     /// `meshConfig.extensionProviders` of docs/install-istio.md.
     pub providers: Value,
-    pub trusted_proxies: u64,
+    /// `proxy.istio.io/config` of the same page.
+    pub proxy: Value,
 }
 
 impl Manifests {
-    pub fn read(providers: Value, trusted_proxies: u64) -> Self {
+    pub fn read(providers: Value, proxy: Value) -> Self {
         Self {
             gateway: folder("envoy/mesh/istio/gateway"),
             sidecar: folder("envoy/mesh/istio/sidecar"),
             service: overlay("shared"),
             providers,
-            trusted_proxies,
+            proxy,
         }
     }
 
     /// One Envoy with the listeners of a gateway and of a sidecar proxy.
     pub fn bootstrap(&self) -> Value {
         let gateway = json!({
-            "use_remote_address": true, "xff_num_trusted_hops": self.trusted_proxies,
+            "use_remote_address": true,
+            "xff_num_trusted_hops": self.proxy["gatewayTopology"]["numTrustedProxies"],
         });
         let inbound = json!({"use_remote_address": false});
         let listeners = json!([
             listener(GATEWAY, self.manager(&self.gateway, GATEWAY, gateway)),
             listener(INBOUND, self.manager(&self.sidecar, INBOUND, inbound)),
         ]);
-        bootstrap(listeners, vec![self.cluster()])
+        let mut bootstrap = bootstrap(listeners, vec![self.cluster()]);
+        insert(&mut bootstrap, "stats_config", stats_config(&self.proxy));
+        bootstrap
     }
 
     /// The cluster that the plugin's settings must name.
@@ -74,8 +80,13 @@ impl Manifests {
         assert!(chosen, "{listener}: {modes:?}");
         assert_eq!(plugin["spec"]["phase"], "AUTHN");
         let mut manager = trust;
+        let prefix = with_end(if inbound {
+            "inbound_0.0.0.0_8080"
+        } else {
+            "outbound_0.0.0.0_8080"
+        });
         let fields = json!({
-            "stat_prefix": listener,
+            "stat_prefix": prefix,
             "access_log": [self.access_log(manifests)],
             "http_filters": [
                 {"name": format!("extensions.istio.io/wasmplugin/{}", resource(plugin)), "typed_config": translated(plugin)},
@@ -102,6 +113,7 @@ impl Manifests {
         let keepalive = &pool["tcp"]["tcpKeepalive"];
         json!({
             "name": host,
+            "alt_stat_name": with_end(&host),
             "type": "STATIC",
             "connect_timeout": seconds(&pool["tcp"]["connectTimeout"]),
             "upstream_connection_options": {"tcp_keepalive": {

@@ -4,6 +4,8 @@
 mod envoy_gateway;
 mod gateway_translation;
 mod istio;
+mod istio_alerts;
+mod istio_statistics;
 mod istio_translation;
 
 use kit::config::{EdgeConfig, Endpoint, insert};
@@ -72,8 +74,15 @@ fn wasm(name: &str, settings: &Value, vm: Value, policy: (&str, Value)) -> Value
     json!({"@type": kind, "config": config})
 }
 
-/// Starts it between a sidecar and an upstream; `clusters` lead to the sidecar.
-async fn start(mut config: EdgeConfig, edge: &str, clusters: &[&str]) -> Proxy {
+/// Starts it between a sidecar and an upstream, and waits for its snapshot; `clusters` lead to the sidecar.
+async fn start(config: EdgeConfig, edge: &str, clusters: &[&str]) -> Proxy {
+    let proxy = start_unready(config, edge, clusters).await;
+    let snapshot = proxy.envoy.until_snapshot(LIMIT).await.unwrap();
+    assert!(snapshot, "{}", proxy.envoy.log());
+    proxy
+}
+
+async fn start_unready(mut config: EdgeConfig, edge: &str, clusters: &[&str]) -> Proxy {
     let upstream = Upstream::start().await.unwrap();
     let sidecar = sidecar_that_blocks(&[]).start().await.unwrap();
     let addresses = sidecar.addresses();
@@ -92,11 +101,6 @@ async fn start(mut config: EdgeConfig, edge: &str, clusters: &[&str]) -> Proxy {
     config.set_cluster("shop", &to, None).unwrap();
     let builder = Envoy::with(config, &parts::envoy().unwrap()).edge(edge);
     let envoy = builder.start().await.unwrap();
-    assert!(
-        envoy.until_snapshot(LIMIT).await.unwrap(),
-        "{}",
-        envoy.log()
-    );
     Proxy {
         envoy,
         _sidecar: sidecar,
