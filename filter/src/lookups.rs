@@ -1,31 +1,23 @@
 //! Look-ups under way: one per key however many requests wait for it.
 //!
-//! Owns who waits, the bounds, and the callout itself. A look-up belongs to the root: its answer comes
-//! whatever became of the request that caused it. What an answer means for a request is `request`'s.
+//! Owns who waits and the bounds. A look-up belongs to the root: its answer comes whatever became of the
+//! request that caused it. The callout itself is `callout`'s; what an answer means for a request, `request`'s.
+
+mod callout;
 
 use std::collections::HashMap;
 
 use reputation::{ClientAddress, Verdict};
 
 use crate::breaker::{Breaker, Told};
-use crate::cache::Key;
+use crate::cache::{Cache, Compact, Key};
 use crate::config::{Config, Policy, Unknown};
-use crate::host::{AnswerSize, Call, ContextId, Host, Token};
+use crate::host::{AnswerSize, ContextId, Host, Token};
 use crate::metrics::{FailureCause, LookupOutcome};
-use crate::neighbour;
-use crate::refuse::request_id;
 use crate::turn::Turn;
 
-/// How long a look-up that nobody waits for may take, and how long the sidecar may think about it.
-const PASS_TIMEOUT_MS: u32 = 250;
-const PASS_WAIT_MS: u32 = 150;
-/// How much longer than `hold_ms` the callout itself lives: its timeout is the timer of those it holds.
-const HOLD_MARGIN_MS: u32 = 2;
 /// After this an answer will not come any more: the root that asked is gone.
 const LOST_MICROS: u64 = 1_000_000;
-const MAX_ANSWER_BYTES: usize = 8 * 1024;
-/// The length of a `traceparent` in the first version of W3C Trace Context.
-const TRACEPARENT_BYTES: usize = 55;
 
 /// A request that is held until its client is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +96,7 @@ impl Lookups {
         }
         let now = turn.host.now_micros();
         let hold_ms = hold.then_some(waiter.policy.hold_ms);
-        let deadline = deadline(now, hold_ms);
+        let deadline = callout::deadline(now, hold_ms);
         if hold && self.join(key, waiter, deadline) {
             return Asked::Held;
         }
@@ -135,7 +127,7 @@ impl Lookups {
         if !self.breaker.permits(now) {
             return Err(Asked::Failed(FailureCause::Breaker));
         }
-        let Some(token) = dispatch(turn.host, config, address, hold_ms) else {
+        let Some(token) = callout::dispatch(turn.host, config, address, hold_ms) else {
             self.failed(turn, now, FailureCause::Unavailable);
             return Err(Asked::Failed(FailureCause::Unavailable));
         };
@@ -145,7 +137,7 @@ impl Lookups {
             address,
             generation,
             started_micros: now,
-            deadline_micros: deadline(now, hold_ms),
+            deadline_micros: callout::deadline(now, hold_ms),
             waiters: Vec::new(),
         });
         Ok(())
@@ -165,7 +157,7 @@ impl Lookups {
         let key = *self.keys.get(&token.0)?;
         let now = turn.host.now_micros();
         let lookup = self.take(key, token)?;
-        let result = read(turn.host, size, lookup.address);
+        let result = callout::read(turn.host, size, lookup.address);
         let took = now.saturating_sub(lookup.started_micros);
         turn.metrics.lookup_took(turn.host, took);
         match &result {
@@ -293,80 +285,6 @@ impl Lookups {
     }
 }
 
-/// How long the callout of a look-up may take.
-fn timeout_ms(hold_ms: Option<u32>) -> u32 {
-    hold_ms.map_or(PASS_TIMEOUT_MS, |ms| ms.saturating_add(HOLD_MARGIN_MS))
-}
-
-fn deadline(now: u64, hold_ms: Option<u32>) -> u64 {
-    now.saturating_add(u64::from(timeout_ms(hold_ms)) * 1_000)
-}
-
-fn dispatch<H: Host>(
-    host: &H,
-    config: &Config,
-    address: ClientAddress,
-    hold_ms: Option<u32>,
-) -> Option<Token> {
-    // Of a held request's time the way there and back is left.
-    let wait_ms = hold_ms.map_or(PASS_WAIT_MS, |ms| (ms * 4 / 5).max(1));
-    let id = |value: &[u8]| request_id(value).map(str::to_owned);
-    let request_id = host.request_header("x-request-id", id).flatten();
-    let trace = |value: &[u8]| traceparent(value).map(str::to_owned);
-    let traceparent = host.request_header("traceparent", trace).flatten();
-    let prefix = config.ipv6_prefix;
-    let call = Call {
-        cluster: &config.sidecar.cluster,
-        authority: &config.sidecar.authority,
-        path: &format!("/v1/verdict/{address}?wait_ms={wait_ms}&prefix={prefix}"),
-        body: None,
-        request_id: request_id.as_deref(),
-        traceparent: traceparent.as_deref(),
-        timeout_ms: timeout_ms(hold_ms),
-    };
-    match host.call(&call) {
-        Ok(token) => Some(token),
-        Err(error) => {
-            log::debug!("look-up on cluster {}: {error}", call.cluster);
-            None
-        }
-    }
-}
-
-/// A trace's ids, if the header's value is fit to be repeated; the sidecar reads it more closely.
-fn traceparent(value: &[u8]) -> Option<&str> {
-    let fits = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f' | b'-');
-    let fit = value.len() == TRACEPARENT_BYTES && value.iter().all(fits);
-    std::str::from_utf8(value).ok().filter(|_| fit)
-}
-
-/// Reads an answer. Without headers there was none (a reset), and nothing of it may be touched.
-fn read<H: Host>(
-    host: &H,
-    size: AnswerSize,
-    address: ClientAddress,
-) -> Result<Verdict, FailureCause> {
-    if size.headers == 0 {
-        return Err(FailureCause::Unavailable);
-    }
-    let status = host.answer_header(":status").unwrap_or_default();
-    neighbour::check(host, &status).map_err(|_| FailureCause::Wire)?;
-    match status.as_slice() {
-        b"200" => {}
-        b"504" => return Err(FailureCause::Timeout),
-        [b'5', ..] => return Err(FailureCause::Unavailable),
-        _ => return Err(FailureCause::Rubbish),
-    }
-    if size.body > MAX_ANSWER_BYTES {
-        return Err(FailureCause::Rubbish);
-    }
-    let body = host.answer_body(MAX_ANSWER_BYTES);
-    let verdict = Verdict::parse(&body).map_err(|_| FailureCause::Rubbish)?;
-    // A verdict on somebody else, or a score that is none, is no answer to what was asked.
-    let fits = verdict.scope.contains(address) && verdict.score <= 100;
-    fits.then_some(verdict).ok_or(FailureCause::Rubbish)
-}
-
 /// Whether what was answered holds for this address too.
 pub fn concerns(verdict: &Verdict, address: ClientAddress) -> bool {
     verdict.scope.contains(address)
@@ -375,10 +293,10 @@ pub fn concerns(verdict: &Verdict, address: ClientAddress) -> bool {
 /// Keeps an answer in `cache` for those who come later.
 pub fn remember<H: Host>(
     turn: &mut Turn<'_, H>,
-    cache: &mut crate::cache::Cache,
+    cache: &mut Cache,
     ipv6_prefix: u8,
     answered: &Answered,
-) -> Option<crate::cache::Compact> {
+) -> Option<Compact> {
     let now = turn.uptime;
     match &answered.result {
         Ok(verdict) => {

@@ -1,9 +1,12 @@
-//! The plugin's configuration: what it is once it has been checked. `validated` makes it from JSON,
-//! `raw` walks the JSON, `wire` reads protobuf's form of it.
+//! The plugin's configuration: what it is once it has been checked. `validated` makes it from JSON, with
+//! `policy` for what routes may have otherwise; `raw` walks the JSON, `wire` reads protobuf's form of it.
 
 #[cfg(test)]
 mod docs_test;
+mod policy;
 mod raw;
+#[cfg(test)]
+mod tests;
 mod validated;
 mod wire;
 

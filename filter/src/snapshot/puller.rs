@@ -2,19 +2,22 @@
 //! changed, one callout at a time, each checked before it is kept. Only the VM that holds the lease does
 //! this; taking snapshots up from shared memory is the `loader`'s.
 
+mod answer;
+mod plan;
+
 use std::collections::VecDeque;
 
-use reputation::UnixSeconds;
 use reputation::digest::Digest;
 use reputation::manifest::{MAX_PART_BYTES, Manifest, ManifestError};
 
-use super::keys::{Keys, Layer, Slot};
+use self::answer::{Fault, body, call, status};
+use self::plan::Part;
+use super::keys::Keys;
 use super::record::{self, Record};
 use crate::cache::printable;
 use crate::config::Sidecar;
-use crate::host::{AnswerSize, Call, Host, Token};
+use crate::host::{AnswerSize, Host, Token};
 use crate::metrics::Refusal;
-use crate::neighbour;
 use crate::turn::Turn;
 
 const WAIT_S: u32 = 25;
@@ -23,9 +26,6 @@ const PART_TIMEOUT_MS: u32 = 5_000;
 /// A callout that was lost with its root is given up after this.
 const LOST_MICROS: u64 = 35_000_000;
 const MAX_MANIFEST_BYTES: usize = 512 * 1024;
-/// How far an epoch, which is a creation time, may lie in the future: after one beyond all clocks nothing
-/// newer could ever come.
-const EPOCH_SKEW_S: u64 = 2 * 86_400;
 const MAX_MESSAGE: usize = 300;
 const FIRST_PAUSE_MICROS: u64 = 100_000;
 const LONGEST_PAUSE_MICROS: u64 = 5_000_000;
@@ -56,21 +56,6 @@ struct Fetch {
     todo: VecDeque<Part>,
     token: Token,
     since_micros: u64,
-}
-
-#[derive(Clone, Copy)]
-struct Part {
-    layer: Layer,
-    slot: Slot,
-    index: usize,
-    digest: Digest,
-    length: usize,
-}
-
-/// Why a step did not succeed.
-enum Fault {
-    Sidecar(String),
-    Refused(Refusal, String),
 }
 
 /// What every step needs to know.
@@ -169,12 +154,12 @@ impl Puller {
             Fault::Refused(cause, format!("the manifest was refused: {error}"))
         })?;
         let current = record::read(turn.host, &place.keys.current);
-        check(&manifest, current.as_ref(), turn.now)?;
+        plan::check(&manifest, current.as_ref(), turn.now)?;
         // The operator's modes hold at once, whatever becomes of the images: they are the kill switch.
         let modes = serde_json::to_vec(&manifest.modes).unwrap_or_default();
         let _written = turn.host.set_shared(&place.keys.modes, &modes, None);
         record::announce(turn.host, place.keys, turn.random);
-        let (record, todo) = plan(manifest, current.as_ref());
+        let (record, todo) = plan::plan(manifest, current.as_ref());
         spare_previous(turn.host, place.keys, &todo);
         advance(turn, place, record, todo)
     }
@@ -204,70 +189,6 @@ impl Puller {
         let pause = self.pause_micros.saturating_sub(jitter);
         self.not_before_micros = place.now_micros.saturating_add(pause);
     }
-}
-
-fn check(manifest: &Manifest, current: Option<&Record>, now: UnixSeconds) -> Result<(), Fault> {
-    let version = manifest.version;
-    if let Some(current) = current.map(Record::version)
-        && version <= current
-    {
-        let message = format!("snapshot {version} was refused: {current} is already here");
-        return Err(Fault::Refused(Refusal::Older, message));
-    }
-    if version.epoch > u64::from(now.0).saturating_add(EPOCH_SKEW_S) {
-        let message = format!("snapshot {version} was refused: its epoch lies in the future");
-        return Err(Fault::Refused(Refusal::Malformed, message));
-    }
-    if manifest.valid_until <= now {
-        let message = format!("snapshot {version} was refused: it is past its valid_until");
-        return Err(Fault::Refused(Refusal::Expired, message));
-    }
-    Ok(())
-}
-
-/// Where the images of `manifest` go, and which parts have to be fetched for that: an image that is
-/// already here stays where it is.
-fn plan(manifest: Manifest, current: Option<&Record>) -> (Record, VecDeque<Part>) {
-    let place = |layer| match current {
-        None => (Slot::A, true),
-        Some(record) => {
-            let wanted = match layer {
-                Layer::Base => &manifest.base,
-                Layer::Overlay => &manifest.overlay,
-            };
-            let same = record.image(layer).digest == wanted.digest;
-            let slot = record.slot(layer);
-            (if same { slot } else { slot.other() }, !same)
-        }
-    };
-    let ((base, fetch_base), (overlay, fetch_overlay)) =
-        (place(Layer::Base), place(Layer::Overlay));
-    let record = Record {
-        manifest,
-        base,
-        overlay,
-    };
-    let mut todo = VecDeque::new();
-    for (layer, fetch) in [(Layer::Base, fetch_base), (Layer::Overlay, fetch_overlay)] {
-        if fetch {
-            todo.extend(parts(&record, layer));
-        }
-    }
-    (record, todo)
-}
-
-fn parts(record: &Record, layer: Layer) -> impl Iterator<Item = Part> {
-    let (image, slot) = (record.image(layer), record.slot(layer));
-    image.parts.iter().enumerate().map(move |(index, digest)| {
-        let before = index.saturating_mul(MAX_PART_BYTES);
-        Part {
-            layer,
-            slot,
-            index,
-            digest: *digest,
-            length: image.length.saturating_sub(before).min(MAX_PART_BYTES),
-        }
-    })
 }
 
 /// The previous snapshot ends to be one when one of its places is about to be written over.
@@ -336,42 +257,4 @@ fn publish<H: Host>(turn: &mut Turn<'_, H>, place: Place<'_>, record: &Record) {
     }
     record::write(turn.host, &place.keys.current, record);
     record::announce(turn.host, place.keys, turn.random);
-}
-
-fn call<H: Host>(host: &H, sidecar: &Sidecar, path: &str, timeout_ms: u32) -> Result<Token, Fault> {
-    let call = Call {
-        cluster: &sidecar.poll_cluster,
-        authority: &sidecar.authority,
-        path,
-        body: None,
-        request_id: None,
-        traceparent: None,
-        timeout_ms,
-    };
-    host.call(&call)
-        .map_err(|error| Fault::Sidecar(format!("the sidecar cannot be polled: {error}")))
-}
-
-/// The answer's status. Without headers there was no answer, and none may be read.
-fn status<H: Host>(host: &H, size: AnswerSize) -> Result<String, Fault> {
-    if size.headers == 0 {
-        return Err(Fault::Sidecar("the sidecar's answer broke off".to_owned()));
-    }
-    let status = host.answer_header(":status").unwrap_or_default();
-    neighbour::check(host, &status).map_err(|error| {
-        let message = format!("what the sidecar says was refused: {error}");
-        Fault::Refused(Refusal::Wire, message)
-    })?;
-    Ok(String::from_utf8_lossy(&status).into_owned())
-}
-
-fn body<H: Host>(host: &H, size: AnswerSize, status: &str, most: usize) -> Result<Vec<u8>, Fault> {
-    if status != "200" {
-        return Err(Fault::Sidecar(format!("the sidecar answered {status}")));
-    }
-    if size.body > most {
-        let message = format!("an answer of {} bytes was refused", size.body);
-        return Err(Fault::Refused(Refusal::Parts, message));
-    }
-    Ok(host.answer_body(most))
 }
