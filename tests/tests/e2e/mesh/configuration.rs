@@ -3,17 +3,19 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use kit::redis::Reply;
-use kit::{Redis, parts};
+use kit::sidecar::Ports;
+use kit::{Redis, Request, Sidecar, parts, ports};
 use serde_json::Value;
 
-use super::rendered::{OVERLAYS, containers, overlay};
+use super::rendered::{OVERLAYS, Rendered, containers, overlay, with_component};
 
 const SECRETS: &str = "/run/secrets/portcullis";
 
 /// What the init container says, with the overlay's configuration changed by `change`.
-fn check_config(overlay_name: &str, change: impl FnOnce(&mut Vec<(String, String)>)) -> Output {
-    let rendered = overlay(overlay_name);
+fn check_config(rendered: &Rendered, change: impl FnOnce(&mut Vec<(String, String)>)) -> Output {
     let workload = rendered
         .workloads()
         .into_iter()
@@ -59,7 +61,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn the_sidecar_takes_the_configuration_of_every_overlay_and_finds_its_secrets() {
     for name in OVERLAYS {
-        let output = check_config(name, |_| {});
+        let output = check_config(&overlay(name), |_| {});
         let said = said(&output);
         assert!(output.status.success(), "{name}: {said}");
         assert!(!said.contains("cannot be read"), "{name}: {said}");
@@ -68,7 +70,7 @@ fn the_sidecar_takes_the_configuration_of_every_overlay_and_finds_its_secrets() 
 
 #[test]
 fn a_wrong_value_stops_the_pod_before_the_sidecar_starts_and_is_named() {
-    let output = check_config("shared", |variables| {
+    let output = check_config(&overlay("shared"), |variables| {
         variables.push(("PORTCULLIS__STORE__TIMEOUT".to_owned(), "soon".to_owned()));
     });
     assert_eq!(output.status.code(), Some(78));
@@ -77,6 +79,46 @@ fn a_wrong_value_stops_the_pod_before_the_sidecar_starts_and_is_named() {
         said.contains("store.timeout") || said.contains("PORTCULLIS__STORE__TIMEOUT"),
         "{said}"
     );
+}
+
+#[test]
+fn the_sidecar_takes_where_the_canary_goes() {
+    let rendered = with_component("shared", "canary");
+    let output = check_config(&rendered, |_| {});
+    assert!(output.status.success(), "{}", said(&output));
+    let wrong = |variables: &mut Vec<(String, String)>| {
+        let edge = variables
+            .iter_mut()
+            .find(|(key, _)| key == "PORTCULLIS__CANARY__EDGE");
+        edge.unwrap().1 = "gateway:80".to_owned();
+    };
+    let said = said(&check_config(&rendered, wrong));
+    assert!(
+        said.contains("canary.edge") || said.contains("PORTCULLIS__CANARY__EDGE"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_listener_at_the_unspecified_ipv6_address_serves_both_families() {
+    let [edge, admin, metrics] = [(); 3].map(|()| ports::reserve().unwrap());
+    let builder = Sidecar::builder().unwrap().ports(Ports {
+        edge,
+        admin,
+        metrics,
+    });
+    let at = format!("[::]:{metrics}");
+    let sidecar = builder
+        .env("PORTCULLIS__LISTEN__METRICS", &at)
+        .start()
+        .await
+        .unwrap();
+    for address in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
+        let answer = Request::get("/livez")
+            .send(SocketAddr::new(address, metrics))
+            .await;
+        assert_eq!(answer.unwrap().status, 200, "{address}: {}", sidecar.log());
+    }
 }
 
 /// The words of the command in docs/redis.md that say what the sidecar's user may do.

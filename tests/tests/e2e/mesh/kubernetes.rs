@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::rendered::{OVERLAYS, Rendered, containers, list, overlay};
+use kit::config::insert;
+use kit::pages::Page;
+
+use super::core_kinds;
+use super::rendered::{OVERLAYS, Rendered, containers, list, overlay, with_component};
 
 fn names(list: &[Value]) -> BTreeSet<&str> {
     list.iter().filter_map(|one| one["name"].as_str()).collect()
@@ -201,12 +205,58 @@ fn several_sidecars_share_a_redis_and_one_has_a_volume() {
         assert_eq!(volume["emptyDir"].is_object(), !alone, "{name}");
         let per_node = name == "per-node";
         assert_eq!(workload["kind"] == "DaemonSet", per_node, "{name}");
+        // A pod that does not start takes no other away, but where the store has room for one.
+        let kind = if per_node {
+            "updateStrategy"
+        } else {
+            "strategy"
+        };
+        let one_more =
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+        let recreate = json!({"type": "Recreate"});
+        let expected = if alone { recreate } else { one_more };
+        assert_eq!(workload["spec"][kind], expected, "{name}");
+        let everywhere = json!([{"operator": "Exists", "effect": "NoSchedule"}]);
+        let tolerated = &workload["spec"]["template"]["spec"]["tolerations"];
+        assert_eq!(*tolerated == everywhere, per_node, "{name}");
         let local =
             rendered.one("Service", "portcullis")["spec"]["internalTrafficPolicy"] == "Local";
         assert_eq!(local, per_node, "{name}");
         let budgets = rendered.of_kind("PodDisruptionBudget").count();
         assert_eq!(budgets, usize::from(!per_node), "{name}");
     }
+}
+
+#[test]
+fn the_canary_is_let_out_to_the_gateway_that_it_is_sent_to() {
+    let rendered = with_component("shared", "canary");
+    let environment = &rendered.one("ConfigMap", "portcullis-env")["data"];
+    let edge = environment["PORTCULLIS__CANARY__EDGE"].as_str().unwrap();
+    let host = edge.strip_prefix("http://").unwrap();
+    let namespace = host.split('.').nth(1).unwrap();
+    let policy = rendered.one("NetworkPolicy", "portcullis");
+    let way = list(policy, "/spec/egress").last().unwrap();
+    let to = json!([{
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": {"istio": "ingressgateway"}},
+    }]);
+    assert_eq!(way["to"], to);
+    // With what the overlay had before.
+    assert_eq!(environment["PORTCULLIS__STORE__KIND"], "redis");
+    assert_eq!(list(policy, "/spec/egress").len(), 4);
+}
+
+#[test]
+fn what_the_page_lets_in_beside_pods_is_a_policy_for_the_same_ports() {
+    let page = Page::read("docs/install-kubernetes.md").unwrap();
+    let shown = page.yaml("How the pods are confined").unwrap();
+    let rendered = overlay("shared");
+    let shipped = rendered.one("NetworkPolicy", "portcullis");
+    let ports = |policy: &Value| policy["ingress"][0]["ports"].clone();
+    assert_eq!(ports(&shown), ports(&shipped["spec"]));
+    let mut changed = shipped.clone();
+    insert(&mut changed["spec"], "ingress", shown["ingress"].clone());
+    assert_eq!(core_kinds::faults(&changed), Some(Vec::new()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Kustomizations, rendered by kubectl.
 
+use std::path::Path;
 use std::process::Command;
 
 use kit::parts;
@@ -13,12 +14,38 @@ pub struct Rendered(pub Vec<Value>);
 
 /// A folder of the repository with a `kustomization.yaml`.
 pub fn folder(path: &str) -> Rendered {
+    render(&parts::in_checkout(path))
+}
+
+/// An overlay as somebody writes one of his own: one of ours with a component.
+pub fn with_component(name: &str, component: &str) -> Rendered {
+    let own = tempfile::tempdir().unwrap();
+    let place = own.path().canonicalize().unwrap();
+    // kustomize takes no absolute paths.
+    let up = "../".repeat(place.components().count() - 1);
+    let ours = parts::in_checkout("envoy/mesh/kubernetes").canonicalize();
+    let ours = ours
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .trim_start_matches('/')
+        .to_owned();
+    let text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n\
+         resources: [{up}{ours}/overlays/{name}]\ncomponents: [{up}{ours}/components/{component}]\n"
+    );
+    std::fs::write(place.join("kustomization.yaml"), text).unwrap();
+    render(&place)
+}
+
+fn render(path: &Path) -> Rendered {
     let output = Command::new(parts::kubectl().unwrap())
         .arg("kustomize")
-        .arg(parts::in_checkout(path))
+        .arg(path)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
+    let path = path.display();
     assert!(output.status.success() && said.is_empty(), "{path}: {said}");
     let text = String::from_utf8(output.stdout).unwrap();
     let documents = text

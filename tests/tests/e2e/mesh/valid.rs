@@ -8,9 +8,10 @@ use super::rendered::{OVERLAYS, folder, overlay};
 use super::schemas::Schemas;
 
 /// What is shipped beside the overlays.
-const FOLDERS: [&str; 4] = [
+const FOLDERS: [&str; 5] = [
     "envoy/monitoring",
     "envoy/mesh/istio/gateway",
+    "envoy/mesh/istio/gateway-outside",
     "envoy/mesh/istio/sidecar",
     "envoy/mesh/envoy-gateway",
 ];

@@ -15,13 +15,17 @@ const GOOD: &str = "203.0.113.5";
 const BALANCER: &str = "127.1.0.1";
 
 fn config(manifests: &Manifests, mode: &str) -> EdgeConfig {
+    trusting(manifests, mode, None)
+}
+
+/// With a further range in what the page trusts.
+pub fn trusting(manifests: &Manifests, mode: &str, range: Option<&str>) -> EdgeConfig {
     let page = Page::read("docs/install-envoy-gateway.md").unwrap();
     let mut detection = page.yaml("The client's address").unwrap()["spec"].clone();
     let trusted = &mut detection["clientIPDetection"]["xForwardedFor"]["trustedCIDRs"];
-    trusted
-        .as_array_mut()
-        .unwrap()
-        .push(json!(format!("{BALANCER}/32")));
+    let trusted = trusted.as_array_mut().unwrap();
+    trusted.push(json!(format!("{BALANCER}/32")));
+    trusted.extend(range.map(|range| json!(range)));
     let mut config = EdgeConfig::of(manifests.bootstrap(&detection)).unwrap();
     let filters = &mut config.manager(LISTENER).unwrap()["http_filters"];
     let settings = &mut filters[0]["typed_config"]["config"]["configuration"]["value"];

@@ -104,6 +104,30 @@ async fn a_listed_client_is_refused_at_the_gateway_and_at_the_sidecar_proxy() {
     );
 }
 
+#[tokio::test]
+async fn a_sidecar_that_is_no_service_of_the_cluster_is_asked_by_its_host_name() {
+    let manifests = manifests().outside();
+    let host = manifests.cluster_name();
+    assert_eq!(host, "outbound|8970||portcullis.example.com");
+    let plugin = manifests.gateway.one("WasmPlugin", "portcullis");
+    let settings = &plugin["spec"]["pluginConfig"]["sidecar"];
+    assert_eq!(
+        (&settings["cluster"], &settings["poll_cluster"]),
+        (&json!(host), &json!(host))
+    );
+    let config = config(&manifests, "enforce");
+    validate(&config, &[]).unwrap();
+    let proxy = start(config, GATEWAY, &[&host]).await;
+    for (client, status) in [(CANARY, 403), (GOOD, 200)] {
+        let request = Request::get("/").from_client(client);
+        assert_eq!(
+            asked(&proxy, GATEWAY, request).await.status,
+            status,
+            "{client}"
+        );
+    }
+}
+
 #[test]
 fn a_wrong_setting_is_refused_by_its_name() {
     let config = config(&manifests(), "maybe");

@@ -3,7 +3,8 @@
 //!   StringValue; the agent fetches the image and puts a local file in its place; the plugin's version is a variable of
 //!   the VM. `failStrategy` becomes `failure_policy`, with Envoy's own back-off. AUTHN stands first in the chain;
 //! - `mode: SERVER` means a sidecar proxy's inbound listener, and no `match` every listener, a gateway's too;
-//! - a Service's port becomes `outbound|PORT||HOST`, and a DestinationRule's `connectionPool` that cluster's options;
+//! - a Service's port becomes `outbound|PORT||HOST`, and a DestinationRule's `connectionPool` that cluster's options; a
+//!   ServiceEntry's port as well, and `resolution: DNS` has Envoy look the name up;
 //! - a gateway believes `numTrustedProxies` hops, a sidecar proxy what stands last in x-forwarded-for;
 //! - a provider's labels become a JSON log, a Telemetry's filter an expression in CEL;
 //! - statistics: [`super::istio_statistics`].
@@ -22,7 +23,8 @@ pub const INBOUND: &str = "virtualInbound";
 pub struct Manifests {
     pub gateway: Rendered,
     pub sidecar: Rendered,
-    service: Rendered,
+    /// With the Service, if there is one.
+    service: Option<Rendered>,
     /// `meshConfig.extensionProviders` of docs/install-istio.md.
     pub providers: Value,
     /// `proxy.istio.io/config` of the same page.
@@ -34,9 +36,19 @@ impl Manifests {
         Self {
             gateway: folder("envoy/mesh/istio/gateway"),
             sidecar: folder("envoy/mesh/istio/sidecar"),
-            service: overlay("shared"),
+            service: Some(overlay("shared")),
             providers,
             proxy,
+        }
+    }
+
+    /// Those that ask a sidecar which is no Service of the cluster.
+    pub fn outside(self) -> Self {
+        Self {
+            gateway: folder("envoy/mesh/istio/gateway-outside"),
+            sidecar: folder("envoy/mesh/istio/gateway-outside"),
+            service: None,
+            ..self
         }
     }
 
@@ -58,7 +70,13 @@ impl Manifests {
 
     /// The cluster that the plugin's settings must name.
     pub fn cluster_name(&self) -> String {
-        let service = self.service.one("Service", "portcullis");
+        let Some(rendered) = &self.service else {
+            let entry = &self.gateway.one("ServiceEntry", "portcullis")["spec"];
+            let port = &entry["ports"][0];
+            assert_eq!(port["protocol"], "HTTP");
+            return format!("outbound|{}||{}", port["number"], text(&entry["hosts"][0]));
+        };
+        let service = rendered.one("Service", "portcullis");
         let metadata = &service["metadata"];
         let (name, namespace) = (text(&metadata["name"]), text(&metadata["namespace"]));
         let ports = list(service, "/spec/ports");
@@ -67,6 +85,16 @@ impl Manifests {
             "outbound|{}||{name}.{namespace}.svc.cluster.local",
             port["port"]
         )
+    }
+
+    /// How Envoy finds the endpoints. Istio hands over those of a Service, as the list below does.
+    fn discovery(&self) -> &'static str {
+        if self.service.is_some() {
+            return "STATIC";
+        }
+        let entry = &self.gateway.one("ServiceEntry", "portcullis")["spec"];
+        assert_eq!(entry["resolution"], "DNS");
+        "STRICT_DNS"
     }
 
     fn manager(&self, manifests: &Rendered, listener: &str, trust: Value) -> Value {
@@ -114,7 +142,7 @@ impl Manifests {
         json!({
             "name": host,
             "alt_stat_name": with_end(&host),
-            "type": "STATIC",
+            "type": self.discovery(),
             "connect_timeout": seconds(&pool["tcp"]["connectTimeout"]),
             "upstream_connection_options": {"tcp_keepalive": {
                 "keepalive_probes": keepalive["probes"],

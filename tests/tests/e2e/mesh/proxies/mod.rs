@@ -1,6 +1,7 @@
 //! Our manifests at work in a real Envoy. No control plane runs here: `istio` and `envoy_gateway` write the configuration
 //! that each would make of the manifests, as far as it matters to us, by what their documentation and sources say.
 
+mod canary;
 mod envoy_gateway;
 mod gateway_translation;
 mod istio;
@@ -8,7 +9,9 @@ mod istio_alerts;
 mod istio_statistics;
 mod istio_translation;
 
-use kit::config::{EdgeConfig, Endpoint, insert};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use kit::config::{EdgeConfig, Endpoint, insert, socket};
 use kit::{Envoy, Sidecar, Upstream, parts};
 use serde_json::{Value, json};
 
@@ -17,7 +20,7 @@ use crate::common::{LIMIT, sidecar_that_blocks};
 /// A translated proxy at work.
 struct Proxy {
     envoy: Envoy,
-    _sidecar: Sidecar,
+    sidecar: Sidecar,
     _upstream: Upstream,
 }
 
@@ -82,11 +85,18 @@ async fn start(config: EdgeConfig, edge: &str, clusters: &[&str]) -> Proxy {
     proxy
 }
 
-async fn start_unready(mut config: EdgeConfig, edge: &str, clusters: &[&str]) -> Proxy {
+async fn start_unready(config: EdgeConfig, edge: &str, clusters: &[&str]) -> Proxy {
+    start_at(Ipv4Addr::LOCALHOST.into(), config, edge, clusters).await
+}
+
+/// With the listener `edge` at an address of this machine.
+async fn start_at(at: IpAddr, mut config: EdgeConfig, edge: &str, clusters: &[&str]) -> Proxy {
     let upstream = Upstream::start().await.unwrap();
     let sidecar = sidecar_that_blocks(&[]).start().await.unwrap();
     let addresses = sidecar.addresses();
     config.on_any_port().unwrap();
+    let listener = config.listener(edge).unwrap();
+    insert(listener, "address", socket(SocketAddr::new(at, 0)));
     for cluster in clusters {
         let probed = config
             .cluster(cluster)
@@ -103,7 +113,7 @@ async fn start_unready(mut config: EdgeConfig, edge: &str, clusters: &[&str]) ->
     let envoy = builder.start().await.unwrap();
     Proxy {
         envoy,
-        _sidecar: sidecar,
+        sidecar,
         _upstream: upstream,
     }
 }
