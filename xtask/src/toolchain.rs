@@ -13,8 +13,11 @@ const DEBIAN_PACKAGES: [&str; 5] = [
     "cargo-web",
     "rust-web-src",
     "wasi-libc",
-    "lld-web",
+    "rust-web-llvm",
 ];
+
+const WASI_LIBC: &str = "/usr/lib/wasm32-wasi/libc.a";
+const SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
 
 /// Between flags in `CARGO_ENCODED_RUSTFLAGS`, so that paths may have spaces.
 const SEPARATOR: &str = "\u{1f}";
@@ -28,8 +31,8 @@ pub enum Route {
 
 /// Makes sure that the target can be compiled for; says so while it has to fetch something.
 pub fn ensure() -> Result<Route, Error> {
-    if has_target() {
-        return Ok(Route::Rustup);
+    if let Some(route) = there() {
+        return Ok(route);
     }
     say::step(format_args!("adding the target {TARGET} to the toolchain"));
     let added = run::run(Command::new("rustup").args(["target", "add", TARGET]));
@@ -37,16 +40,25 @@ pub fn ensure() -> Result<Route, Error> {
         return Ok(Route::Rustup);
     }
     say::step("rustup could not add it, trying Debian's packages");
-    if run::apt_install(&DEBIAN_PACKAGES) && install_linker() {
+    if run::apt_install(&DEBIAN_PACKAGES) && install_linker() && is_debian_complete() {
         return Ok(Route::Debian);
     }
     Err(Error::Missing {
         tool: format!("the Rust target {TARGET}"),
         remedy: format!(
-            "run `rustup target add {TARGET}`, or `apt-get install {}`",
-            DEBIAN_PACKAGES.join(" ")
+            "run `rustup target add {TARGET}`; where rustup cannot have it, run this as root on Debian, whose \
+             packages it then takes ({}, and the linker)",
+            DEBIAN_PACKAGES.join(", ")
         ),
     })
+}
+
+/// Rustup is not asked in vain each time where Debian's packages had to do.
+fn there() -> Option<Route> {
+    if has_target() {
+        return Some(Route::Rustup);
+    }
+    is_debian_complete().then_some(Route::Debian)
 }
 
 impl Route {
@@ -107,6 +119,21 @@ fn install_linker() -> bool {
     package.is_some_and(|package| run::apt_install(&[package]))
 }
 
+/// Whether everything of [`DEBIAN_PACKAGES`] and the linker are there, whoever installed them.
+fn is_debian_complete() -> bool {
+    let parts = ["/usr/bin/cargo", "/usr/bin/rust-lld", WASI_LIBC, SOURCES];
+    let told = run::capture(Command::new("/usr/bin/rustc").arg("--version"));
+    let told = told.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    parts.iter().all(|part| Path::new(part).exists()) && told.is_ok_and(|told| is_new_enough(&told))
+}
+
+/// Of what `rustc --version` prints; Debian has another compiler under the same name, which is old.
+fn is_new_enough(told: &str) -> bool {
+    let minor = |version: &str| version.split('.').nth(1)?.parse::<u32>().ok();
+    let version = told.split(' ').nth(1).and_then(minor);
+    version >= minor(env!("CARGO_PKG_RUST_VERSION"))
+}
+
 /// Debian ships no standard library for the target: it is built from source, against its wasi-libc.
 fn debian_cargo() -> Command {
     let mut command = Command::new("/usr/bin/cargo");
@@ -127,4 +154,18 @@ fn has_target() -> bool {
     };
     let library = String::from_utf8_lossy(&output.stdout);
     output.status.success() && Path::new(library.trim()).is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_older_than_the_workspace_needs_is_not_taken() {
+        assert!(is_new_enough("rustc 1.96.0 (ac68faa20 2026-05-25)\n"));
+        assert!(is_new_enough("rustc 1.95.0 (59807616e 2026-04-14)\n"));
+        for old in ["rustc 1.63.0 (4b91a6ea7 2022-08-08)\n", "rustc\n", ""] {
+            assert!(!is_new_enough(old), "{old:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{envoy, filter, run, say, sidecar};
+use crate::{envoy, filter, run, say, sidecar, system};
 
 /// The last build before the wire had a version: what an upgrade starts from until there is a release.
 const BEFORE_RELEASES: &str = "db998035a7789af198c7b4eab3b53c18e42357ad";
@@ -19,8 +19,9 @@ pub struct Options {
 }
 
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
-    sidecar::require_tools()?;
-    envoy::require_tools(workspace, &options.envoy)?;
+    let mut needs = vec![&sidecar::NEED];
+    needs.extend(envoy::need(workspace, &options.envoy));
+    system::require(&needs)?;
     let revision = match &options.from {
         Some(revision) => resolve(workspace, revision)?,
         None => last_release(workspace).unwrap_or_else(|| BEFORE_RELEASES.to_owned()),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{envoy, filter, redis, say, sidecar};
+use crate::{envoy, filter, redis, say, sidecar, system};
 
 pub use stage::{CLEAN, LISTED};
 
@@ -25,18 +25,26 @@ pub struct Options {
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     let list = options.feed.as_deref().map(list::List::read).transpose()?;
     stage::require_free_ports()?;
-    sidecar::require_tools()?;
-    envoy::require_tools(workspace, &options.envoy)?;
+    require_tools(workspace, options)?;
+    // Fetched before minutes go into building.
+    let envoy = envoy::ensure(workspace, &options.envoy)?;
     let redis = options.redis.then(redis::ensure).transpose()?;
     let parts = stage::Parts {
         wasm: filter::build(workspace, filter::Variant::Shipped)?,
         portcullis: sidecar::build(workspace)?,
-        envoy: envoy::ensure(workspace, &options.envoy)?,
+        envoy,
         redis,
     };
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::Said(format!("cannot start the demo's runtime: {error}")))?;
     runtime.block_on(perform(workspace, options, &parts, list))
+}
+
+fn require_tools(workspace: &Workspace, options: &Options) -> Result<(), Error> {
+    let mut needs = vec![&sidecar::NEED];
+    needs.extend(envoy::need(workspace, &options.envoy));
+    needs.extend(options.redis.then_some(&redis::NEED));
+    system::require(&needs)
 }
 
 async fn perform(

@@ -22,7 +22,7 @@ const ZIZMOR: Wheel<'static> = Wheel {
 /// Workflows, their actions and Dependabot's configuration, by what the files alone say.
 pub fn lint(workspace: &Workspace) -> Result<(), Error> {
     let folder = workspace.built(ZIZMOR.member).join(ZIZMOR.version);
-    let zizmor = wheel::ensure(&folder, &ZIZMOR)?;
+    let zizmor = wheel::ensure(&folder, &ZIZMOR, None)?;
     say::step("zizmor: .github");
     let mut command = Command::new(zizmor);
     command.current_dir(workspace.root());
