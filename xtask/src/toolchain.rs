@@ -1,5 +1,6 @@
 //! Gets a compiler for the plugin's target: by rustup, or from Debian's packages where rustup cannot.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,7 +104,11 @@ fn registries() -> Result<Vec<PathBuf>, Error> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let sources = home.unwrap_or_default().join("registry/src");
-    let entries = std::fs::read_dir(&sources).map_err(Error::file("cannot read", &sources))?;
+    let entries = match std::fs::read_dir(&sources) {
+        // Whoever has the sources elsewhere, as `cargo vendor` puts them, has none here.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::file("cannot read", &sources))?,
+    };
     let mut folders: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
