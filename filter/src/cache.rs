@@ -148,7 +148,7 @@ impl Cache {
         self.places.len() * WAYS
     }
 
-    /// What is known of an address: of itself first, then of its prefix.
+    /// What is known of an address: a verdict on itself first, then one on its prefix, then a failure.
     pub fn find(
         &self,
         address: ClientAddress,
@@ -156,10 +156,13 @@ impl Cache {
         generation: u32,
         now: Uptime,
     ) -> Option<Known> {
-        self.get(Key::exact(address), generation, now).or_else(|| {
-            let prefix = Key::prefix(address, prefix_len)?;
-            self.get(prefix, generation, now)
-        })
+        let exact = self.get(Key::exact(address), generation, now);
+        if let Some(Known::Verdict(_)) = exact {
+            return exact;
+        }
+        Key::prefix(address, prefix_len)
+            .and_then(|prefix| self.get(prefix, generation, now))
+            .or(exact)
     }
 
     fn get(&self, key: Key, generation: u32, now: Uptime) -> Option<Known> {
@@ -192,15 +195,20 @@ impl Cache {
         compact
     }
 
-    /// Remembers a failure for one to two seconds, so that a dead sidecar is not asked per request.
+    /// Remembers for one to two seconds that this address could not be asked about, so that a dead sidecar is
+    /// not asked per request. What is known is not forgotten for it.
     pub fn keep_failure(
         &mut self,
-        key: Key,
+        address: ClientAddress,
         cause: FailureCause,
         generation: u32,
         now: Uptime,
         random: u64,
     ) {
+        let key = Key::exact(address);
+        if let Some(Known::Verdict(_)) = self.get(key, generation, now) {
+            return;
+        }
         let expires = now.plus(if random.is_multiple_of(2) { 1 } else { 2 });
         self.put(key, Known::Failed(cause), generation, now, expires);
     }
@@ -424,10 +432,30 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_takes_the_place_of_nothing_that_is_known() {
+        let mut cache = cache();
+        let (client, verdict) = (ip("2001:db8::1"), deny_verdict("2001:db8::1/128"));
+        for key in [Key::exact(client), Key::prefix(client, 64).unwrap()] {
+            cache.keep(key, &verdict, 1, NOW);
+            cache.keep_failure(client, FailureCause::Timeout, 1, NOW, 1);
+            assert_eq!(action(&cache, "2001:db8::1", NOW), Some(Action::Deny));
+            cache = self::cache();
+        }
+        cache.keep(Key::exact(client), &verdict, 1, NOW);
+        cache.keep_failure(client, FailureCause::Timeout, 2, NOW, 1);
+        let failed = Some(Known::Failed(FailureCause::Timeout));
+        assert_eq!(
+            cache.find(client, 64, 2, NOW),
+            failed,
+            "what was taken back is not known"
+        );
+    }
+
+    #[test]
     fn a_failure_is_remembered_for_a_moment() {
         let mut cache = cache();
-        let key = Key::exact(ip("192.0.2.1"));
-        cache.keep_failure(key, FailureCause::Timeout, 1, NOW, 0);
+        let client = ip("192.0.2.1");
+        cache.keep_failure(client, FailureCause::Timeout, 1, NOW, 0);
         let failed = Some(Known::Failed(FailureCause::Timeout));
         assert_eq!(cache.find(ip("192.0.2.1"), 64, 1, NOW), failed);
         assert_eq!(cache.find(ip("192.0.2.1"), 64, 1, NOW.plus(1)), None);

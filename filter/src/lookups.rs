@@ -53,7 +53,6 @@ pub enum Asked {
 /// A look-up that has ended, and whom it concerns.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answered {
-    pub key: Key,
     pub address: ClientAddress,
     pub generation: u32,
     pub result: Result<Verdict, FailureCause>,
@@ -276,7 +275,6 @@ impl Lookups {
         }
         self.held = self.held.saturating_sub(waiters.len());
         Answered {
-            key,
             address: lookup.address,
             generation: lookup.generation,
             result,
@@ -305,7 +303,7 @@ pub fn remember<H: Host>(
         }
         Err(cause) => {
             let random = turn.random.draw();
-            cache.keep_failure(answered.key, *cause, answered.generation, now, random);
+            cache.keep_failure(answered.address, *cause, answered.generation, now, random);
             None
         }
     }

@@ -107,8 +107,6 @@ impl Plugin {
             now_micros: now,
         };
         self.puller.on_tick(turn, place, leads);
-        // Whatever is sent goes first: to wake a held request is to enter its stream, and what is sent from
-        // a stream ends with it.
         let when = (now, turn.uptime);
         let sidecar = &self.config.sidecar;
         self.tally.on_tick(turn.host, turn.random, sidecar, when);

@@ -7,7 +7,7 @@ use reputation::mode::Mode;
 use reputation::special::is_local;
 
 use crate::act::{act, fail, pass};
-use crate::cache::{Cache, Key, Known};
+use crate::cache::{Cache, Known};
 use crate::client::{self, AddressKind};
 use crate::config::{Config, Failure, Policy, Strip, Unknown};
 use crate::host::{ContextId, Flow, Host};
@@ -18,6 +18,9 @@ use crate::ready::{self, Readiness};
 use crate::tally::Tally;
 use crate::turn::Turn;
 use crate::verdict::{Judgement, Source};
+
+/// How the names of our own headers begin.
+const PREFIX: &str = "x-portcullis-";
 
 /// Decides the current stream.
 pub fn on_request<H: Host>(
@@ -295,8 +298,8 @@ fn remember_failure<H: Host>(
 ) {
     // The breaker costs nothing to ask again, and may close any moment.
     if cause != FailureCause::Breaker {
-        let (key, random) = (Key::exact(address), turn.random.draw());
-        cache.keep_failure(key, cause, generation, turn.uptime, random);
+        let random = turn.random.draw();
+        cache.keep_failure(address, cause, generation, turn.uptime, random);
     }
 }
 
@@ -323,8 +326,17 @@ fn strip<H: Host>(host: &H) {
     let forged = headers
         .iter()
         .filter_map(|(name, _)| std::str::from_utf8(name).ok())
-        .filter(|name| name.starts_with("x-portcullis-"));
+        .filter(|name| is_ours(name));
     forged.for_each(|name| host.remove_request_header(name));
+}
+
+/// Whether an upstream may take `name` for a header of ours: CGI and its like do not tell `_` from `-`.
+fn is_ours(name: &str) -> bool {
+    let ours = PREFIX.bytes().zip(name.bytes());
+    name.len() >= PREFIX.len()
+        && ours
+            .into_iter()
+            .all(|(of_ours, of_name)| of_ours == of_name || (of_ours, of_name) == (b'-', b'_'))
 }
 
 #[cfg(test)]

@@ -203,11 +203,6 @@ impl Loader {
             self.refuse(turn, version, Refusal::Older, message);
             return false;
         }
-        if record.manifest.valid_until <= turn.now {
-            let message = "it is past its valid_until".to_owned();
-            self.refuse(turn, version, Refusal::Expired, message);
-            return false;
-        }
         true
     }
 

@@ -161,3 +161,15 @@ fn one_visitor_never_decides_for_his_neighbours() {
     stage.request_of(ContextId(4), "2001:db8::2");
     stage.asked();
 }
+
+#[test]
+fn one_visitors_failure_is_not_that_of_his_neighbours() {
+    let mut stage = Stage::new(HOLD);
+    stage.request_of(ContextId(1), "2001:db8::1");
+    let token = stage.asked();
+    stage.answer(token, "504", b"");
+    stage.request_of(ContextId(2), "2001:db8::1");
+    assert!(stage.host.calls().is_empty(), "he is not asked about again");
+    stage.request_of(ContextId(3), "2001:db8::2");
+    stage.asked();
+}

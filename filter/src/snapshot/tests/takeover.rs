@@ -65,6 +65,21 @@ fn a_vm_that_starts_beside_older_ones_has_snapshot_and_modes_in_its_first_reques
 }
 
 #[test]
+fn a_vm_that_starts_when_the_sidecar_is_long_away_has_what_its_neighbours_enforce() {
+    let mut world = World::new();
+    let manifest = world.sidecar.publish(version(1), &many(1 << 24), &[]);
+    let mut a = world.worker(1);
+    world.run(&mut [&mut a], 30);
+    let late = u64::from(manifest.valid_until.plus(1).0) * SECOND;
+    world.host.micros.set(late);
+    let mut b = world.worker(2);
+    b.turn(&world.host, |turn, plugin| plugin.catch_up(turn));
+    assert_eq!((a.version(), b.version()), (Some(1), Some(1)));
+    assert!(b.lists("1.0.0.0"));
+    assert_eq!(world.refused("expired"), 0);
+}
+
+#[test]
 fn what_would_hold_a_request_up_for_long_is_left_to_the_ticks() {
     let mut world = World::new();
     world.sidecar.publish(version(1), &many(1 << 24), &[]);

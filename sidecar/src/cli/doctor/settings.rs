@@ -81,7 +81,7 @@ fn headers(dump: &Dump) -> Finding {
         .any(|plugin| text(&settings(plugin), "strip") == "filter");
     let without = dump.edges.iter().filter(|edge| {
         let early = edge.get("early_header_mutation_extensions");
-        !early.is_some_and(|early| early.to_string().contains("x-portcullis-"))
+        !early.is_some_and(|early| early.to_string().contains("x-portcullis"))
     });
     match (without.count(), stripped_by_plugin) {
         (0, _) => Finding::ok(

@@ -8,7 +8,7 @@ use kit::{Connection, Envoy, Request, Sidecar, Upstream, eventually, parts};
 use serde_json::{Value, json};
 
 use super::plain::{Filter, Plain, WEB, page};
-use crate::common::{LIMIT, no_vm_died, sidecar_that_blocks, until_metric};
+use crate::common::{LIMIT, header_names, no_vm_died, sidecar_that_blocks, until_metric};
 
 const VERDICTS: &str = "portcullis_verdicts_total";
 /// Listed by every sidecar: docs/doctor.md.
@@ -62,6 +62,18 @@ impl Installed {
         assert_eq!(lines()[0]["client"], "127.88.88.88");
     }
 
+    async fn removes_what_clients_send_in_our_name(&self) {
+        let forged = Request::get("/")
+            .header("x-portcullis-band", "clean")
+            .header("x-portcullis_score", "0")
+            .header("X_Portcullis_Action", "allow");
+        let response = self.envoy.send(&forged).await.unwrap();
+        let reached = header_names(&response.json());
+        assert!(reached.iter().any(|name| name == "host"), "{reached:?}");
+        let ours = |name: &String| name.contains("portcullis");
+        assert!(!reached.iter().any(ours), "{reached:?}");
+    }
+
     fn started_cleanly(&self) {
         let log = self.envoy.log();
         assert!(no_vm_died(&self.envoy), "{log}");
@@ -86,6 +98,7 @@ async fn five_edits_show_what_would_be_blocked_in_an_envoy_that_knew_nothing_of_
     validate(&plain.config, &[]).unwrap();
     let installed = Installed::start(plain, |envoy| envoy).await;
     installed.shows_what_it_would_block().await;
+    installed.removes_what_clients_send_in_our_name().await;
     installed.started_cleanly();
 }
 

@@ -20,7 +20,7 @@ fn manager(filters: &Value, routes: &Value) -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "use_remote_address": true,
         "early_header_mutation_extensions": [{"typed_config": {"mutations": [
-            {"remove_on_match": {"key_matcher": {"prefix": "x-portcullis-"}}}]}}],
+            {"remove_on_match": {"key_matcher": {"prefix": "x-portcullis"}}}]}}],
         "local_reply_config": {"mappers": []},
         "access_log": [{"typed_config": {"log_format": {"json_format": {"time": "%START_TIME%"}}}}],
         "http_filters": filters,
