@@ -156,7 +156,8 @@ fn proxy_header(client: &str) -> Vec<u8> {
 async fn start() -> (Recipes, Upstream, kit::Sidecar) {
     let upstream = Upstream::start().await.unwrap();
     let sidecar = sidecar_that_blocks(&[]).start().await.unwrap();
-    let mut plain = Plain::edited(Filter::InPlace).between(&sidecar.addresses(), &upstream);
+    let mut plain =
+        Plain::edited(Filter::InPlace).between(&sidecar.addresses(), upstream.address());
     plain.settings()["mode"] = json!("enforce");
     let sidecar_proxy = (IpAddr::V4(Ipv4Addr::LOCALHOST), ports::reserve().unwrap());
     listeners(&mut plain.config, sidecar_proxy.into());

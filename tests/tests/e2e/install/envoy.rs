@@ -26,7 +26,9 @@ impl Installed {
     async fn start(plain: Plain, change: impl FnOnce(EnvoyBuilder) -> EnvoyBuilder) -> Self {
         let upstream = Upstream::start().await.unwrap();
         let sidecar = sidecar_that_blocks(&[]).start().await.unwrap();
-        let config = plain.between(&sidecar.addresses(), &upstream).config;
+        let config = plain
+            .between(&sidecar.addresses(), upstream.address())
+            .config;
         let builder = Envoy::with(config, &parts::envoy().unwrap()).edge(WEB);
         let envoy = change(builder).start().await.unwrap();
         assert!(

@@ -3,3 +3,4 @@
 mod clients;
 mod envoy;
 mod plain;
+mod streams;

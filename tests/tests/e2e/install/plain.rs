@@ -1,9 +1,11 @@
 //! Somebody's own `envoy.yaml`, and the edits of docs/install-envoy.md in it, as a reader makes them.
 
+use std::net::SocketAddr;
+
 use kit::config::{EdgeConfig, Endpoint, insert, read};
 use kit::pages::Page;
+use kit::parts;
 use kit::sidecar::Addresses;
-use kit::{Upstream, parts};
 use serde_json::Value;
 
 /// The listener that clients reach in the fixture.
@@ -59,14 +61,14 @@ impl Plain {
     }
 
     /// Between a sidecar and an upstream.
-    pub fn between(mut self, sidecar: &Addresses, upstream: &Upstream) -> Self {
+    pub fn between(mut self, sidecar: &Addresses, upstream: SocketAddr) -> Self {
         for cluster in ["portcullis", "portcullis_poll"] {
             let set = self
                 .config
                 .set_cluster(cluster, &sidecar.edge, sidecar.probes);
             set.unwrap();
         }
-        let upstream = Endpoint::Tcp(upstream.address());
+        let upstream = Endpoint::Tcp(upstream);
         self.config.set_cluster("shop", &upstream, None).unwrap();
         self
     }
