@@ -56,6 +56,8 @@ pub enum Task {
     Rehearse,
     /// Write the SHA-256 sums of the files in target/dist, which have to be all that a release has.
     Sums,
+    /// Put this very program at target/xtask, for a job that must compile nothing.
+    Hand,
     /// Make the release at GitHub out of what lies in target/dist.
     Publish {
         #[arg(long)]
@@ -72,9 +74,20 @@ pub fn run(workspace: &Workspace, task: Task) -> Result<(), Error> {
         Task::Image => image::run(workspace),
         Task::Rehearse => rehearse::run(workspace),
         Task::Sums => publish::sums(workspace),
+        Task::Hand => hand(workspace),
         Task::Push { registry, plain } => push::run(workspace, &registry, plain),
         Task::Publish { tag } => publish::run(workspace, &tag),
     }
+}
+
+fn hand(workspace: &Workspace) -> Result<(), Error> {
+    let here = std::env::current_exe().map_err(Error::file("cannot find", Path::new("xtask")))?;
+    let handed = workspace.built("xtask");
+    // Copied onto itself a file would be empty.
+    if here != handed {
+        fs::copy(&here, &handed).map_err(Error::file("cannot copy to", &handed))?;
+    }
+    Ok(())
 }
 
 /// Where files for users come to lie.

@@ -11,6 +11,9 @@ use crate::cli::Cli;
 use crate::workspace::Workspace;
 
 const CHECKOUT: &str = "actions/checkout";
+/// What was built where nothing can be written, and how it is made to run again: an artefact keeps no modes.
+const HANDED: &str = "target/xtask";
+const REVIVED: &str = "chmod +x target/xtask";
 /// Started by a stranger, with rights of ours.
 const FORBIDDEN_EVENTS: [&str; 2] = ["pull_request_target", "workflow_run"];
 
@@ -39,7 +42,8 @@ impl Workflow {
         for (name, job) in self.jobs() {
             faults.extend(about_job(job).map(|fault| format!("job {name}: {fault}")));
             for step in steps(job) {
-                faults.extend(about_step(step).map(|fault| format!("job {name}: {fault}")));
+                let fault = about_step(step, Rights::of(job));
+                faults.extend(fault.map(|fault| format!("job {name}: {fault}")));
             }
         }
         faults.extend(self.text.lines().filter_map(unpinned));
@@ -63,6 +67,28 @@ impl Workflow {
         let events = FORBIDDEN_EVENTS.iter().filter(|event| started_by(event));
         faults.extend(events.map(|event| format!("is started by {event}")));
         faults
+    }
+}
+
+/// What a job's token may do, as far as it decides what may run there.
+#[derive(Clone, Copy, PartialEq)]
+enum Rights {
+    Reads,
+    /// Compiles nothing: a dependency's build script would have the token too.
+    Writes,
+    /// Signs as this workflow, and runs nothing of ours at all.
+    Signs,
+}
+
+impl Rights {
+    fn of(job: &Value) -> Self {
+        let rights = &job["permissions"];
+        let writes = |right: &Value| right == "write";
+        match rights.as_object() {
+            _ if writes(&rights["id-token"]) => Self::Signs,
+            Some(rights) if rights.values().any(writes) => Self::Writes,
+            _ => Self::Reads,
+        }
     }
 }
 
@@ -107,9 +133,9 @@ fn about_machine(job: &Value) -> Vec<String> {
     faults
 }
 
-fn about_step(step: &Value) -> Option<String> {
+fn about_step(step: &Value, rights: Rights) -> Option<String> {
     match (step["run"].as_str(), step["uses"].as_str()) {
-        (Some(command), None) => about_command(command),
+        (Some(command), None) => about_command(command, rights),
         (None, Some(action)) if action.starts_with(CHECKOUT) => {
             let keeps = step["with"]["persist-credentials"] != Value::Bool(false);
             keeps.then(|| "the checkout keeps its credentials".to_owned())
@@ -120,16 +146,25 @@ fn about_step(step: &Value) -> Option<String> {
 }
 
 /// The command is read by the very parser that will read it there.
-fn about_command(command: &str) -> Option<String> {
+fn about_command(command: &str, rights: Rights) -> Option<String> {
+    if rights == Rights::Writes && command == REVIVED {
+        return None;
+    }
     let words: Vec<_> = command
         .split_whitespace()
         .map(|word| word.trim_matches('"'))
         .collect();
-    let ours = words.starts_with(&["cargo", "xtask"]) && command.trim().lines().count() == 1;
+    let program: &[&str] = match rights {
+        Rights::Reads => &["cargo", "xtask"],
+        Rights::Writes => &[HANDED],
+        Rights::Signs => return Some(format!("{command:?} runs where this workflow signs")),
+    };
+    let ours = words.starts_with(program) && command.trim().lines().count() == 1;
     if !ours || command.contains("${{") || command.contains([';', '&', '|', '`']) {
-        return Some(format!("{command:?} is not one command of xtask"));
+        let program = program.join(" ");
+        return Some(format!("{command:?} is not one command of `{program}`"));
     }
-    Cli::try_parse_from(&words[1..])
+    Cli::try_parse_from(&words[program.len() - 1..])
         .err()
         .map(|error| format!("xtask does not know {command:?}: {error}"))
 }
@@ -316,6 +351,21 @@ fn each_rule_finds_what_breaks_it() {
             "run: cargo xtask test",
             "run: |\n          cargo xtask test\n          cargo xtask demo",
             "is not one command",
+        ),
+        (
+            "permissions: {contents: read}\n    container",
+            "permissions: {contents: write}\n    container",
+            "is not one command of `target/xtask`",
+        ),
+        (
+            "permissions: {contents: read}\n    container",
+            "permissions: {id-token: write}\n    container",
+            "runs where this workflow signs",
+        ),
+        (
+            "cargo xtask test",
+            "chmod +x target/xtask",
+            "is not one command of `cargo xtask`",
         ),
         (
             "cargo xtask test",
