@@ -93,17 +93,17 @@ pub fn leave_no_place(
         |place: &Path, shown: &str| format!("--remap-path-prefix={}={shown}", place.display());
     all.push(hidden(workspace.root(), "/portcullis"));
     // A folder for each registry, named after its address.
-    for registry in registries()? {
+    for registry in registries(workspace)? {
         all.push(hidden(&registry, "/registry"));
     }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", all.join(SEPARATOR));
+    cargo
+        .env("CARGO_HOME", workspace.cargo_home())
+        .env("CARGO_ENCODED_RUSTFLAGS", all.join(SEPARATOR));
     Ok(())
 }
 
-fn registries() -> Result<Vec<PathBuf>, Error> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
-    let sources = home.unwrap_or_default().join("registry/src");
+fn registries(workspace: &Workspace) -> Result<Vec<PathBuf>, Error> {
+    let sources = workspace.cargo_home().join("registry/src");
     let entries = match std::fs::read_dir(&sources) {
         // Whoever has the sources elsewhere, as `cargo vendor` puts them, has none here.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -8,6 +8,8 @@ use crate::error::Error;
 pub struct Workspace {
     root: PathBuf,
     target: PathBuf,
+    /// Where cargo keeps what it fetches.
+    cargo_home: PathBuf,
 }
 
 impl Workspace {
@@ -20,12 +22,27 @@ impl Workspace {
             .to_path_buf();
         let target = env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| root.join("target"), |given| root.join(given));
-        Ok(Self { root, target })
+        Ok(Self::at_place(root, target))
     }
 
     /// Another checkout, such as a copy of this one.
     pub fn at_place(root: PathBuf, target: PathBuf) -> Self {
-        Self { root, target }
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+        Self {
+            root,
+            target,
+            cargo_home: home.unwrap_or_default(),
+        }
+    }
+
+    /// The same with another place for what cargo fetches.
+    pub fn fetching_to(self, cargo_home: PathBuf) -> Self {
+        Self { cargo_home, ..self }
+    }
+
+    pub fn cargo_home(&self) -> &Path {
+        &self.cargo_home
     }
 
     pub fn root(&self) -> &Path {

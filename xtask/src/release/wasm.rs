@@ -14,7 +14,7 @@ use crate::release::archive::{Member, gzip, tar, unpack};
 use crate::release::oci::{Layout, hex};
 use crate::release::{VERSION, dist, image_layout, read, sbom, write};
 use crate::workspace::Workspace;
-use crate::{filter, say, toolchain};
+use crate::{filter, run, say, toolchain};
 
 pub const COMPAT: &str = "filter";
 pub const ARTEFACT: &str = "filter-oci";
@@ -120,16 +120,24 @@ fn annotations() -> Value {
     })
 }
 
-/// From a copy of the sources at another place, with nothing that was built before.
+/// From a copy of the sources at another place, with dependencies fetched to another place, and nothing that was built
+/// before.
 fn build_elsewhere(workspace: &Workspace) -> Result<Vec<u8>, Error> {
-    say::step("the same from a copy of the sources elsewhere");
+    say::step("the same from copies of the sources and the dependencies elsewhere");
     let elsewhere = tempfile::tempdir().map_err(Error::file(
         "cannot create a folder in",
         std::env::temp_dir(),
     ))?;
     let copy = elsewhere.path().join("a/rather/different/place");
     copy_sources(workspace.root(), &copy)?;
-    let other = Workspace::at_place(copy, elsewhere.path().join("built"));
+    let other = Workspace::at_place(copy, elsewhere.path().join("built"))
+        .fetching_to(elsewhere.path().join("fetched"));
+    let mut fetch = run::cargo();
+    fetch
+        .current_dir(other.root())
+        .args(["fetch", "--quiet", "--locked"])
+        .env("CARGO_HOME", other.cargo_home());
+    run::run(&mut fetch)?;
     read(&filter::build(&other, filter::Variant::Shipped)?)
 }
 
