@@ -47,7 +47,26 @@ fn require_tools(workspace: &Workspace, options: &Options) -> Result<(), Error> 
     system::require(&needs)
 }
 
+/// Whoever asks for an end gets it at any time, also while something starts: what runs ends with what is dropped here.
 async fn perform(
+    workspace: &Workspace,
+    options: &Options,
+    parts: &stage::Parts,
+    list: Option<list::List>,
+) -> Result<(), Error> {
+    tokio::select! {
+        result = show(workspace, options, parts, list) => result,
+        () = wait_for_the_end() => {
+            say::step("stopping");
+            match options.check {
+                true => Err(Error::Said("stopped before the proof was done".to_owned())),
+                false => Ok(()),
+            }
+        }
+    }
+}
+
+async fn show(
     workspace: &Workspace,
     options: &Options,
     parts: &stage::Parts,
@@ -64,9 +83,7 @@ async fn perform(
         return Ok(());
     }
     say::line(stage.what_to_try());
-    wait_for_the_end().await;
-    say::step("stopping");
-    Ok(())
+    std::future::pending().await
 }
 
 /// Until Ctrl-C, or a polite request to end; whatever was started ends with the stage.

@@ -51,7 +51,8 @@ pub struct Stage {
     _upstream: Upstream,
 }
 
-/// Says which port is taken before anything is built.
+/// Says which port is taken: before anything is built, and once more before anything starts, since another demo may
+/// have been building at the same time.
 pub fn require_free_ports() -> Result<(), Error> {
     let wanted = [
         (EDGE, "Envoy's edge"),
@@ -80,6 +81,7 @@ impl Stage {
         parts: &Parts,
         list: Option<&List>,
     ) -> Result<Self, Error> {
+        require_free_ports()?;
         let folder = workspace.built("demo");
         std::fs::create_dir_all(&folder).map_err(Error::file("cannot create", &folder))?;
         say::step("starting the example upstream");
@@ -111,12 +113,13 @@ impl Stage {
         let folder = self.folder.display();
         format!(
             "
-Portcullis is running. Requests from this machine may say for which client they come:
+Portcullis is running. Requests from this machine may say for which client they come. The first passes, the second is
+refused:
 
-  curl -i -H 'x-forwarded-for: {CLEAN}' http://127.0.0.1:{EDGE}/       passes
-  curl -i -H 'x-forwarded-for: {LISTED}' http://127.0.0.1:{EDGE}/      is refused
+  curl -i -H 'x-forwarded-for: {CLEAN}' http://127.0.0.1:{EDGE}/
+  curl -i -H 'x-forwarded-for: {LISTED}' http://127.0.0.1:{EDGE}/
 
-The operator's hand:
+The operator's hand, in another terminal. The doctor finds fault with what only a demo may do:
 
   export PORTCULLIS_TOKEN=$(cat {folder}/{TOKEN})
   {cli} explain {LISTED}
@@ -127,6 +130,7 @@ The operator's hand:
 
 Where to look:
 
+  the console       http://127.0.0.1:{admin}/, with the token above
   access log        {log}
   Envoy's metrics   http://127.0.0.1:{STATS}/stats/prometheus
   sidecar's         http://127.0.0.1:{metrics}/metrics
@@ -134,6 +138,7 @@ Where to look:
 {redis}
 Ctrl-C ends everything.",
             log = self.envoy.access_log_file().display(),
+            admin = SIDECAR.admin,
             metrics = SIDECAR.metrics,
             redis = self.where_redis_is(),
         )
