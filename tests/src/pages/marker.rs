@@ -17,7 +17,7 @@ pub const REASONS: [&str; 8] = [
 pub enum Marker {
     /// Nobody runs it, for one of [`REASONS`].
     NotRun(String),
-    /// A file of the checkout runs it; it must name the page or hold the commands.
+    /// A file of the checkout runs it: a test that compares what it prints, or a file with these commands.
     RunBy(String),
     /// It is run, and its last command ends with this status.
     EndsWith(i32),

@@ -57,6 +57,17 @@ impl Page {
         block::blocks(&self.text).map_err(|fault| self.fault(&fault))
     }
 
+    /// The blocks that a marker says `file` runs: a test asks for its own by `file!()`.
+    pub fn run_by(&self, file: &str) -> Result<Vec<Block>, KitError> {
+        let ours = Marker::RunBy(file.to_owned());
+        let mut blocks = self.blocks()?;
+        blocks.retain(|block| block.marker.as_ref() == Some(&ours));
+        match blocks.is_empty() {
+            true => Err(self.fault(&format!(" no block that {file} runs"))),
+            false => Ok(blocks),
+        }
+    }
+
     /// A fault in this page.
     pub fn fault(&self, fault: &str) -> KitError {
         KitError::Page(format!("{}:{fault}", self.path))

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use kit::config::EdgeConfig;
 use kit::envoy::{EnvoyBuilder, validate};
-use kit::{Connection, Envoy, Request, Sidecar, Upstream, eventually, parts};
+use kit::pages::{Page, commands, is_like};
+use kit::{Connection, Envoy, Request, Sidecar, Upstream, eventually, eventually_async, parts};
 use serde_json::{Value, json};
 
 use super::plain::{Filter, Plain, WEB, page};
@@ -102,6 +103,31 @@ async fn five_edits_show_what_would_be_blocked_in_an_envoy_that_knew_nothing_of_
     installed.shows_what_it_would_block().await;
     installed.removes_what_clients_send_in_our_name().await;
     installed.started_cleanly();
+}
+
+#[tokio::test]
+async fn what_the_page_shows_of_the_canary_is_what_is_printed() {
+    let page = Page::read("docs/install-envoy.md").unwrap();
+    let installed = Installed::start(Plain::edited(Filter::InPlace), |envoy| envoy).await;
+    let (edge, admin) = (installed.envoy.edge(), installed.envoy.admin());
+    let run = async |command: &str| {
+        let here = command.replace("127.0.0.1:10000", &edge.to_string());
+        let here = here.replace("127.0.0.1:9901", &admin.to_string());
+        let mut bash = tokio::process::Command::new("bash");
+        let output = bash.args(["-c", &here]).output().await.unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for command in page.run_by(file!()).unwrap().iter().flat_map(commands) {
+        let shown = command.shown.unwrap();
+        if command.text.contains("/stats/") {
+            let as_shown = || async { is_like(&shown, &run(&command.text).await) };
+            let there = eventually_async(LIMIT, as_shown).await;
+            assert!(there, "{}", run(&command.text).await);
+        } else {
+            let printed = run(&command.text).await;
+            assert!(is_like(&shown, &printed), "{}: {printed}", command.text);
+        }
+    }
 }
 
 #[tokio::test]

@@ -48,12 +48,12 @@ fn apart(line: &str) -> Command {
 #[test]
 fn the_proof_in_the_readme_holds_and_prints_what_is_shown() {
     let page = Page::read("README.md").unwrap();
-    let blocks = page.blocks().unwrap();
+    let blocks = page.run_by(file!()).unwrap();
     let all: Vec<_> = blocks.iter().flat_map(commands).collect();
-    let proof = all
-        .iter()
-        .find(|command| command.text == "cargo xtask demo --check");
-    let proof = proof.expect("README.md shows the proof");
+    let [proof] = all.as_slice() else {
+        panic!("{all:?}");
+    };
+    assert_eq!(proof.text, "cargo xtask demo --check");
     let output = apart(&proof.text)
         .current_dir(parts::in_checkout("."))
         .output()
