@@ -176,7 +176,8 @@ impl EnvoyBuilder {
         command
             .args(words)
             .args([
-                "--use-dynamic-base-id",
+                // A hot restart's shared memory would stay behind on the machine, a file for each Envoy.
+                "--disable-hot-restart",
                 "--component-log-level",
                 "main:warn",
                 "--file-flush-interval-msec",
