@@ -1,6 +1,7 @@
 //! Our manifests at work in a real Envoy. No control plane runs here: `istio` and `envoy_gateway` write the configuration
 //! that each would make of the manifests, as far as it matters to us, by what their documentation and sources say.
 
+mod alerts;
 mod canary;
 mod envoy_gateway;
 mod gateway_translation;
