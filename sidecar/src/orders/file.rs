@@ -21,9 +21,18 @@ use crate::api::listener::Peer;
 pub struct TrailFile {
     path: PathBuf,
     file: File,
+    end: End,
     /// Since it was written anew.
     lines: usize,
     bytes: usize,
+}
+
+/// What the file ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Line,
+    /// Perhaps a part of one, after which the disk was full.
+    Part,
 }
 
 /// What a line says.
@@ -86,6 +95,7 @@ impl TrailFile {
         let mut file = Self {
             file: open(&path)?,
             path,
+            end: End::Line,
             lines: 0,
             bytes: 0,
         };
@@ -95,7 +105,9 @@ impl TrailFile {
 
     /// Adds an order; `kept` is all of them, with it.
     pub fn add(&mut self, entry: &Entry, kept: &VecDeque<Arc<Entry>>) -> io::Result<()> {
-        if self.lines >= GROWN_LINES || self.bytes >= GROWN_BYTES {
+        let is_long = self.lines >= GROWN_LINES || self.bytes >= GROWN_BYTES;
+        // What was not written before is among those that are kept.
+        if is_long || self.end == End::Part {
             return self.write_anew(kept);
         }
         self.write(&Line::Order(Box::new(Order::of(entry))))
@@ -109,8 +121,14 @@ impl TrailFile {
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
-        let bytes = bytes(line)?;
+        let mut bytes = bytes(line)?;
+        if self.end == End::Part {
+            // Glued to a part, this line could be read no more than that.
+            bytes.insert(0, b'\n');
+        }
+        self.end = End::Part;
         self.file.write_all(&bytes)?;
+        self.end = End::Line;
         self.lines += 1;
         self.bytes = self.bytes.saturating_add(bytes.len());
         Ok(())
@@ -131,6 +149,7 @@ impl TrailFile {
         file.sync_all()?;
         fs::rename(&fresh, &self.path)?;
         self.file = file;
+        self.end = End::Line;
         self.lines = 0;
         self.bytes = 0;
         Ok(())
@@ -269,5 +288,87 @@ impl Undo {
         };
         let length = serde_json::to_vec(&undo).map_or(usize::MAX, |bytes| bytes.len());
         (length <= MOST_UNDO).then_some(undo)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::PipeReader;
+    use std::os::fd::OwnedFd;
+
+    use rustix::fs::{OFlags, fcntl_setfl};
+
+    use super::*;
+
+    /// A disk that takes the beginning of a long line and then no more: a pipe that nobody empties.
+    fn full_disk() -> (PipeReader, File) {
+        let (reader, writer) = io::pipe().unwrap();
+        fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+        (reader, File::from(OwnedFd::from(writer)))
+    }
+
+    fn order(number: u64, act: Act) -> Arc<Entry> {
+        let operator = Operator {
+            name: "ada".to_owned(),
+            by: Way::Console,
+            from: Peer::Socket,
+            request_id: "id-7".to_owned(),
+        };
+        Arc::new(Entry {
+            number,
+            at: UnixSeconds(1_795_000_000),
+            operator,
+            settled: !act.is_undoable(),
+            act,
+        })
+    }
+
+    /// A trail with an order that can be undone, and behind it a part of one of which the rest had no room.
+    fn with_a_part(folder: &Path) -> (TrailFile, VecDeque<Arc<Entry>>) {
+        let (mut file, mut kept) = TrailFile::open(folder).unwrap();
+        let id = "0d8a70cfa95060ac".parse().unwrap();
+        kept.push_back(order(
+            1,
+            Act::Imported {
+                given: [id].into(),
+                replaced: [].into(),
+            },
+        ));
+        file.add(&kept[0], &kept).unwrap();
+        kept.push_back(order(2, Act::Past("x".repeat(200_000))));
+        let (mut reader, full) = full_disk();
+        let disk = std::mem::replace(&mut file.file, full);
+        file.add(&kept[1], &kept).unwrap_err();
+        file.file = disk;
+        let mut part = Vec::new();
+        reader.read_to_end(&mut part).unwrap();
+        assert!(part.len() > 1000 && !part.ends_with(b"\n"));
+        file.file.write_all(&part).unwrap();
+        (file, kept)
+    }
+
+    fn read_again(folder: &Path) -> Vec<(u64, bool)> {
+        let entries = TrailFile::open(folder).unwrap().1.into_iter();
+        entries.map(|entry| (entry.number, entry.settled)).collect()
+    }
+
+    #[test]
+    fn what_had_no_room_is_written_with_the_next_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, mut kept) = with_a_part(folder.path());
+        kept.push_back(order(3, Act::Past("the next".to_owned())));
+        file.add(&kept[2], &kept).unwrap();
+        assert_eq!(
+            read_again(folder.path()),
+            [(1, false), (2, true), (3, true)]
+        );
+    }
+
+    #[test]
+    fn an_order_that_was_undone_after_half_a_line_stays_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, _kept) = with_a_part(folder.path());
+        file.settled(1, true).unwrap();
+        assert_eq!(read_again(folder.path()), [(1, true)]);
     }
 }
