@@ -52,8 +52,7 @@ pub async fn take_back(visit: &Visit<'_>, path: &str, form: &Form) -> Result<Ans
         _ => (Removal::Allows(cidr), "allow"),
     };
     let orders = &visit.console.orders;
-    let removed = orders.take_back(&visit.operator, removal).await;
-    let removed = removed.map_err(decisions::problem)?;
+    let removed = orders.take_back(&visit.operator, removal).await?;
     let mut text = match removed.removed.len() {
         0 => format!("There was no {noun} of {}.", text_of(cidr)),
         1 => format!("The {noun} of {} is taken back.", text_of(cidr)),

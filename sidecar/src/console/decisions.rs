@@ -12,7 +12,6 @@ use crate::api::problem::{Kind, Problem};
 use crate::cli::session::encode;
 use crate::intelligence::{DecisionError, Found, NewDecision, Removal, Search, Wanted, Window};
 use crate::orders::{UndoError, kind_done, text_of};
-use crate::telemetry::chain;
 
 /// A decision as it is being typed.
 #[derive(Debug, Default)]
@@ -74,7 +73,7 @@ pub async fn take_back(visit: &Visit<'_>, form: &Form) -> Result<Answer, Problem
     let id = id.map_err(|error| Problem::new(Kind::NotFound).detail(error.to_string()))?;
     let orders = &visit.console.orders;
     let removed = orders.take_back(&visit.operator, Removal::Id(id)).await;
-    let removed = removed.map_err(problem)?.removed;
+    let removed = removed?.removed;
     let what = removed.first().map(|decision| text_of(decision.cidr));
     Ok(Answer::Go(Done {
         notice: Notice::good(format!(
@@ -104,7 +103,7 @@ pub async fn undo(visit: &Visit<'_>, form: &Form) -> Result<Answer, Problem> {
             Notice::good(text)
         }
         Err(error @ UndoError::Settled(_)) => Notice::bad(format!("{error}.")),
-        Err(UndoError::Decision(error)) => return Err(problem(error)),
+        Err(UndoError::Decision(error)) => return Err(error.into()),
     };
     let to = "/decisions".to_owned();
     Ok(Answer::Go(Done { notice, to }))
@@ -176,23 +175,6 @@ pub fn form(visit: &Visit<'_>, draft: &Draft, wrong: Option<Notice>) -> Markup {
             p .wide { button .primary type="submit" { "Decide" } }
         }
     }
-}
-
-/// What a refused order says to whoever gave it.
-pub fn problem(error: DecisionError) -> Problem {
-    let kind = match &error {
-        DecisionError::TooWide { .. } => Kind::TooWide,
-        DecisionError::Everything(_) | DecisionError::NoTime | DecisionError::Text { .. } => {
-            Kind::FaultyValue
-        }
-        DecisionError::Unknown(_) => Kind::NotFound,
-        DecisionError::NoId => Kind::Internal,
-        DecisionError::Store(_) => Kind::Store,
-    };
-    if matches!(kind, Kind::Internal | Kind::Store) {
-        tracing::error!(error = chain(&error), "a decision was not written");
-    }
-    Problem::new(kind).detail(chain(&error))
 }
 
 fn listing(visit: &Visit<'_>, wanted: String, draft: Option<(Draft, Notice)>) -> Page {
@@ -383,7 +365,7 @@ impl Draft {
         let given = visit.console.orders.give(&visit.operator, new).await;
         given.map_err(|error| {
             let wide = matches!(error, DecisionError::TooWide { .. });
-            (problem(error), wide)
+            (error.into(), wide)
         })?;
         let verb = kind_done(kind);
         Ok(Done {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use reputation::decision::is_very_wide;
 use reputation::{Cidr, DecisionKind};
 
-use super::decisions::{DURATIONS, KINDS, options, problem};
+use super::decisions::{DURATIONS, KINDS, options};
 use super::form::Form;
 use super::page::{Here, Notice, Page, csrf};
 use super::{Answer, Done, Visit, look};
@@ -88,7 +88,7 @@ pub async fn import(visit: &Visit<'_>, form: Form) -> Result<Answer, Problem> {
     let count = look::count(imported.count);
     let notice = match imported.fault {
         None => Notice::good(format!("{count} decisions are imported.")),
-        Some(error) if imported.count == 0 => return Err(problem(error)),
+        Some(error) if imported.count == 0 => return Err(error.into()),
         Some(error) => Notice::bad(format!(
             "{count} decisions are imported, the rest is not: {}.",
             chain(&error)

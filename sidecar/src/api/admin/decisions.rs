@@ -43,9 +43,7 @@ pub async fn handle(
         (&Method::POST, "") => add(desk, request).await,
         (&Method::DELETE, _) => {
             let removal = removal(request.uri().query(), rest)?;
-            let removed = desk.orders.take_back(&desk.operator, removal);
-            let removed = removed.await.map_err(problem)?;
-            json(&removed)
+            json(&desk.orders.take_back(&desk.operator, removal).await?)
         }
         (_, "") => Err(Problem::new(Kind::WrongMethod("GET, POST, DELETE"))),
         _ => Err(Problem::new(Kind::WrongMethod("DELETE"))),
@@ -75,7 +73,7 @@ async fn add(mut desk: Desk<'_>, request: Request<Incoming>) -> Result<Reply, Pr
         force: written.force,
     };
     let decision = desk.orders.give(&desk.operator, new).await;
-    let decision = decision.map_err(problem)?;
+    let decision = decision.map_err(refused)?;
     json_with(StatusCode::CREATED, &decision)
 }
 
@@ -102,22 +100,32 @@ fn removal(query: Option<&str>, id: &str) -> Result<Removal, Problem> {
     })
 }
 
-fn problem(error: DecisionError) -> Problem {
-    let faulty = Problem::new(Kind::FaultyValue);
-    let problem = match error {
+/// With the remedy that this API has.
+fn refused(error: DecisionError) -> Problem {
+    match error {
         DecisionError::TooWide { .. } => {
-            return Problem::new(Kind::TooWide).detail(format!("{error}{WIDE_REMEDY}"));
+            Problem::new(Kind::TooWide).detail(format!("{error}{WIDE_REMEDY}"))
         }
-        DecisionError::Everything(_) => faulty.at("/cidr"),
-        DecisionError::NoTime => faulty.at("/duration"),
-        DecisionError::Text { .. } => faulty,
-        DecisionError::Unknown(_) => Problem::new(Kind::NotFound),
-        DecisionError::NoId => {
-            let error = crate::telemetry::chain(&error);
-            tracing::error!(error, "a decision was not written");
-            return Problem::new(Kind::Internal);
-        }
-        DecisionError::Store(error) => return unwritten(&error, "a decision was not written"),
-    };
-    problem.detail(error.to_string())
+        other => other.into(),
+    }
+}
+
+impl From<DecisionError> for Problem {
+    fn from(error: DecisionError) -> Self {
+        let faulty = Self::new(Kind::FaultyValue);
+        let problem = match error {
+            DecisionError::TooWide { .. } => Self::new(Kind::TooWide),
+            DecisionError::Everything(_) => faulty.at("/cidr"),
+            DecisionError::NoTime => faulty.at("/duration"),
+            DecisionError::Text { .. } => faulty,
+            DecisionError::Unknown(_) => Self::new(Kind::NotFound),
+            DecisionError::NoId => {
+                let error = crate::telemetry::chain(&error);
+                tracing::error!(error, "a decision was not written");
+                return Self::new(Kind::Internal);
+            }
+            DecisionError::Store(error) => return unwritten(&error, "a decision was not written"),
+        };
+        problem.detail(error.to_string())
+    }
 }
