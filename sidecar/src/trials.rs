@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use crate::api::token::{SHORTEST, is_short};
 use crate::config::{Backend, Config};
 use crate::intelligence::Intelligence;
 use crate::reload::Watch;
@@ -64,12 +65,18 @@ async fn try_password(started: &Config, secrets: &Arc<Secrets>) -> Vec<Trial> {
     }
 }
 
-/// It is compared here and nowhere else, so whatever is in its place is taken.
+/// It is compared here and nowhere else, so whatever is in its place is taken, unless the next start will
+/// refuse it.
 async fn token(started: &Config, secrets: &Secrets) -> Vec<Trial> {
     let Some(name) = &started.listen.admin_token else {
         return Vec::new();
     };
-    let admit = |_value| std::future::ready(TrialResult::Taken);
+    let admit = |value| {
+        std::future::ready(match is_short(&value) {
+            false => TrialResult::Taken,
+            true => TrialResult::Refused(format!("it has fewer than {SHORTEST} characters")),
+        })
+    };
     secrets.try_each(name, "listen.admin_token", admit).await
 }
 

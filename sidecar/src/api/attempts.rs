@@ -1,5 +1,6 @@
-//! Wrong tokens: counted per client and answered ever more slowly, so that guessing takes time. Nobody
-//! but the guesser waits, and the table is bounded.
+//! Wrong tokens: counted per client, logged, and answered late. Nobody but the guesser waits, and the table
+//! is bounded. It slows whoever tries one after another; against many connections at once it is the token's
+//! length that holds, since the right one is always let in at once: see `token::SHORTEST`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

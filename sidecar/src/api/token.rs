@@ -33,11 +33,19 @@ pub enum TokenError {
     },
     #[error("the admin token's file {path} is empty: delete it, and a new one is made")]
     Empty { path: PathBuf },
+    #[error(
+        "listen.admin_token: {place} holds fewer than {SHORTEST} characters, so it can be guessed: put a \
+         longer one there, such as `openssl rand -hex 32` prints"
+    )]
+    Short { place: String },
     #[error("the system gives no random numbers for the admin token")]
     Random(#[source] getrandom::Error),
 }
 
 pub const FILE_NAME: &str = "admin.token";
+/// Wrong tokens cost whoever guesses from many connections hardly any time: a token's length is what
+/// protects it.
+pub const SHORTEST: usize = 24;
 const BYTES: usize = 32;
 const OWNER_ONLY: u32 = 0o600;
 
@@ -48,6 +56,7 @@ impl AdminToken {
         if let Some(name) = &config.listen.admin_token {
             match secrets.opening(name) {
                 Err(error) if !error.may_pass() => return Err(error.into()),
+                Ok(tokens) if is_short(&tokens.current) => return Err(too_short(name)),
                 Err(_) | Ok(_) => {}
             }
             return Ok(Self::Configured(name.clone(), Arc::clone(secrets)));
@@ -55,9 +64,21 @@ impl AdminToken {
         let path = config.store.path.join(FILE_NAME);
         match read_file(&path) {
             Ok(token) if token.expose_secret().is_empty() => Err(TokenError::Empty { path }),
+            Ok(token) if is_short(&token) => Err(TokenError::Short {
+                place: path.display().to_string(),
+            }),
             Ok(token) => Ok(Self::Generated(token)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => generate(path),
             Err(source) => Err(TokenError::File { path, source }),
+        }
+    }
+
+    /// That the configured one can be read here, and is too short. A check may be made elsewhere than where
+    /// the sidecar runs, so that it is missing is no fault there.
+    pub fn check(config: &Config, secrets: &Secrets) -> Result<(), TokenError> {
+        match &config.listen.admin_token {
+            Some(name) if is_guessable(name, secrets) => Err(too_short(name)),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -77,6 +98,23 @@ impl AdminToken {
                 }
             },
         }
+    }
+}
+
+/// Whether the secret can be read, and is too short for a token.
+pub fn is_guessable(name: &SecretName, secrets: &Secrets) -> bool {
+    secrets
+        .opening(name)
+        .is_ok_and(|tokens| is_short(&tokens.current))
+}
+
+pub fn is_short(token: &SecretString) -> bool {
+    token.expose_secret().len() < SHORTEST
+}
+
+fn too_short(name: &SecretName) -> TokenError {
+    TokenError::Short {
+        place: format!("secret {name}"),
     }
 }
 
@@ -131,6 +169,9 @@ pub(crate) mod testing {
     use crate::clock::{Clock, ManualClock};
     use crate::secrets::Vault;
 
+    pub(crate) const FIRST: &str = "the-first-token-of-a-test";
+    pub(crate) const SECOND: &str = "the-second-token-of-a-test";
+
     /// A configuration whose token is what is in `file`.
     pub(crate) fn configured(file: &Path) -> (Config, Arc<Secrets>, Arc<ManualClock>) {
         let text = format!(
@@ -149,7 +190,7 @@ pub(crate) mod testing {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::testing::configured;
+    use super::testing::{FIRST, SECOND, configured};
     use super::*;
 
     #[test]
@@ -184,18 +225,43 @@ mod tests {
     fn a_replaced_token_opens_for_some_minutes_beside_the_new_one() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("token");
-        std::fs::write(&file, "first\n").unwrap();
+        std::fs::write(&file, format!("{FIRST}\n")).unwrap();
         let (config, secrets, clock) = configured(&file);
         let token = AdminToken::prepare(&config, &secrets).unwrap();
         let admits = |text: &str| token.is(text.as_bytes());
-        assert!(admits("first") && !admits("second"));
-        std::fs::write(&file, "second").unwrap();
-        assert!(admits("second") && admits("first") && !admits("third"));
+        assert!(admits(FIRST) && !admits(SECOND));
+        std::fs::write(&file, SECOND).unwrap();
+        assert!(admits(SECOND) && admits(FIRST) && !admits("third"));
         clock.advance(299);
-        assert!(admits("second") && admits("first"));
+        assert!(admits(SECOND) && admits(FIRST));
         clock.advance(1);
-        assert!(admits("second") && !admits("first"));
+        assert!(admits(SECOND) && !admits(FIRST));
         std::fs::write(&file, "").unwrap();
-        assert!(!admits("second"), "an empty place lets nobody in");
+        assert!(!admits(SECOND), "an empty place lets nobody in");
+    }
+
+    #[test]
+    fn a_token_that_can_be_guessed_is_refused_wherever_it_comes_from() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        let (config, secrets, _clock) = configured(&file);
+        AdminToken::check(&config, &secrets).expect("one that is elsewhere is no fault");
+        for (written, is_short) in [("x".repeat(23), true), ("x".repeat(24), false)] {
+            std::fs::write(&file, &written).unwrap();
+            for told in [
+                AdminToken::prepare(&config, &secrets).map(drop),
+                AdminToken::check(&config, &secrets),
+            ] {
+                let told = told.err().map(|error| error.to_string());
+                let expected = is_short.then_some("listen.admin_token: secret admin holds fewer");
+                assert_eq!(told.is_some(), is_short);
+                assert!(told.is_none_or(|told| told.starts_with(expected.unwrap())));
+            }
+        }
+        let text = format!("[store]\npath = {:?}", directory.path());
+        let by_hand = Config::parse(&text, std::iter::empty()).unwrap();
+        std::fs::write(directory.path().join(FILE_NAME), "short\n").unwrap();
+        let refused = AdminToken::prepare(&by_hand, &secrets).err().unwrap();
+        assert!(refused.to_string().contains(FILE_NAME), "{refused}");
     }
 }

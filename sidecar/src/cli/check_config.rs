@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::CliError;
 use super::output::count;
+use crate::api::token::AdminToken;
 use crate::config::{Config, ConfigError};
 use crate::secrets::Secrets;
 
@@ -19,8 +20,19 @@ pub fn run(file: &Path, as_json: bool) -> Result<String, CliError> {
             return Err(error.into());
         }
     };
+    // AWS is not asked: a check needs no network.
+    let mut here = config.secrets.clone();
+    here.retain(|_, secret| secret.origin.is_local());
+    let secrets = Secrets::new(here);
+    if let Err(error) = AdminToken::check(&config, &secrets) {
+        if as_json {
+            let fault = json!({ "path": "listen.admin_token", "message": error.to_string() });
+            super::output::say(&json!({ "good": false, "faults": [fault] }).to_string());
+        }
+        return Err(error.into());
+    }
     // The place where it is checked need not be the place where it runs: no fault, but worth a word.
-    let missing = missing_secrets(&config);
+    let missing = missing(&secrets);
     if as_json {
         return Ok(json!({ "good": true, "warnings": missing }).to_string());
     }
@@ -33,11 +45,8 @@ pub fn run(file: &Path, as_json: bool) -> Result<String, CliError> {
     Ok(text)
 }
 
-fn missing_secrets(config: &Config) -> Vec<String> {
-    // AWS is not asked: a check needs no network.
-    let mut here = config.secrets.clone();
-    here.retain(|_, secret| secret.origin.is_local());
-    let statuses = Secrets::new(here).statuses().into_iter();
+fn missing(secrets: &Secrets) -> Vec<String> {
+    let statuses = secrets.statuses().into_iter();
     statuses.filter_map(|status| status.problem).collect()
 }
 

@@ -28,6 +28,7 @@ pub use args::{Cli, Command, Remote, Task};
 pub use output::complain;
 use session::Session;
 
+use crate::api::token::TokenError;
 use crate::config::ConfigError;
 use crate::plain_http::FetchError;
 use client::ClientError;
@@ -48,6 +49,8 @@ pub enum CliError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error(
         "no token: set PORTCULLIS_TOKEN, or name a file that you may read with --token-file \
          ({path} cannot be read)"
@@ -139,7 +142,7 @@ async fn text_of(task: &Task, remote: &Remote) -> Result<String, CliError> {
 impl CliError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) => Exit::Config,
+            Self::Config(_) | Self::Token(_) => Exit::Config,
             _ => Exit::Failed,
         }
     }

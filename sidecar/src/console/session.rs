@@ -2,6 +2,7 @@
 //! sign-out ends one for good. A session ends with the token that opened it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,6 @@ pub struct Sessions {
 }
 
 /// Somebody who is signed in.
-#[derive(Debug)]
 pub struct Viewer {
     /// As he calls himself.
     pub name: String,
@@ -120,6 +120,13 @@ impl Viewer {
     }
 }
 
+/// What his forms carry is as good as his session.
+impl fmt::Debug for Viewer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Viewer").field(&self.name).finish()
+    }
+}
+
 impl Session {
     fn lasts(&self, now: Instant) -> bool {
         now.duration_since(self.began) < LONGEST && now.duration_since(self.seen) < LONGEST_IDLE
@@ -132,12 +139,12 @@ mod tests {
 
     use super::*;
     use crate::api::token::AdminToken;
-    use crate::api::token::testing::configured;
+    use crate::api::token::testing::{FIRST, SECOND, configured};
     use crate::clock::ManualClock;
 
     /// A door whose token is what is in the file.
     fn door(file: &std::path::Path) -> (Door, Arc<ManualClock>) {
-        std::fs::write(file, "first").unwrap();
+        std::fs::write(file, FIRST).unwrap();
         let (config, secrets, manual) = configured(file);
         let token = AdminToken::prepare(&config, &secrets).unwrap();
         (Door::new(token), manual)
@@ -148,8 +155,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (door, _clock) = door(&directory.path().join("token"));
         let sessions = Sessions::default();
-        let (idle, _) = sessions.open("ada".to_owned(), "first".into()).unwrap();
-        let (busy, _) = sessions.open("ada".to_owned(), "first".into()).unwrap();
+        let (idle, _) = sessions.open("ada".to_owned(), FIRST.into()).unwrap();
+        let (busy, _) = sessions.open("ada".to_owned(), FIRST.into()).unwrap();
         let half = LONGEST_IDLE / 2;
         for _ in 0..23 {
             tokio::time::advance(half).await;
@@ -166,15 +173,27 @@ mod tests {
         let file = directory.path().join("token");
         let (door, clock) = door(&file);
         let sessions = Sessions::default();
-        let (id, _) = sessions.open("ada".to_owned(), "first".into()).unwrap();
+        let (id, _) = sessions.open("ada".to_owned(), FIRST.into()).unwrap();
         assert!(sessions.of(&id, &door).is_some());
-        std::fs::write(&file, "second").unwrap();
+        std::fs::write(&file, SECOND).unwrap();
         // A token that was replaced opens for five minutes more.
         assert!(sessions.of(&id, &door).is_some());
         clock.advance(300);
         assert!(sessions.of(&id, &door).is_none());
-        std::fs::write(&file, "first").unwrap();
+        std::fs::write(&file, FIRST).unwrap();
         assert!(sessions.of(&id, &door).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_a_viewers_forms_carry_is_not_printed() {
+        let (id, viewer) = Sessions::default()
+            .open("ada".to_owned(), FIRST.into())
+            .unwrap();
+        let shown = format!("{viewer:?} {viewer:#?}");
+        assert!(shown.contains("ada"));
+        for secret in [viewer.csrf.as_str(), &viewer.key.to_string(), &id] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
     }
 
     #[tokio::test]

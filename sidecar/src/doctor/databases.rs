@@ -20,7 +20,7 @@ pub fn fresh(databases: &[DatabaseStatus]) -> Finding {
         (0, _) => Finding::note(check, "no database is configured"),
         (_, None) => Finding::skipped(check, "no database is in force"),
         (number, Some(oldest)) => {
-            let (number, age) = (count(number as u64, "database"), show(oldest.into()));
+            let (number, age) = (count(number, "database"), show(oldest.into()));
             Finding::ok(check, format!("{number}, the oldest built {age} ago"))
         }
     }

@@ -99,6 +99,9 @@ impl Examiner {
         });
         let facts: Vec<_> = facts.collect();
         let token = match &self.started_with.listen.admin_token {
+            Some(name) if token::is_guessable(name, &self.examined.intelligence.secrets()) => {
+                TokenFacts::Guessable(name.clone())
+            }
             Some(name) => TokenFacts::Configured(name.clone()),
             None => {
                 let path = self.started_with.store.path.join(token::FILE_NAME);

@@ -35,7 +35,7 @@ pub fn fresh(feeds: &[FeedStatus]) -> Finding {
             let age = crate::duration::show(Duration::from_secs(oldest.into()));
             Finding::ok(
                 check,
-                format!("{}, the oldest {age} old", count(number as u64, "feed")),
+                format!("{}, the oldest {age} old", count(number, "feed")),
             )
         }
     }

@@ -16,6 +16,8 @@ mod store;
 mod watching;
 mod wire;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 pub use check::Check;
@@ -119,8 +121,8 @@ impl Finding {
 }
 
 /// `1 feed`, `2 feeds`.
-pub fn count(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
+pub fn count<N: fmt::Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
 

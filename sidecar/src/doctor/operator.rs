@@ -50,7 +50,7 @@ pub fn decisions(decisions: &[Decision]) -> Finding {
     };
     let words: Vec<_> = wide.map(word).collect();
     if words.is_empty() {
-        let number = count(decisions.len() as u64, "decision");
+        let number = count(decisions.len(), "decision");
         return Finding::ok(
             check,
             format!("{number}, none both very wide and without an end"),

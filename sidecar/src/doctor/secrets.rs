@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use rustix::fs::{StatVfsMountFlags, statfs, statvfs};
 
 use super::{Check, Finding, count};
+use crate::api::token::SHORTEST;
 use crate::config::{Secret, SecretName, SecretOrigin};
 use crate::secrets::{ExpiryBy, SecretStatus};
 
@@ -47,6 +48,8 @@ pub struct FileFacts {
 #[derive(Debug, Clone)]
 pub enum TokenFacts {
     Configured(SecretName),
+    /// Since the start, which would have refused it.
+    Guessable(SecretName),
     Made {
         path: PathBuf,
         file: Option<FileFacts>,
@@ -126,7 +129,7 @@ pub fn readable(secrets: &[SecretFacts]) -> Finding {
     if problems.is_empty() {
         let seen = match secrets.len() {
             0 => "no secret is configured".to_owned(),
-            number => format!("{} can be read", count(number as u64, "secret")),
+            number => format!("{} can be read", count(number, "secret")),
         };
         return Finding::ok(check, seen);
     }
@@ -159,7 +162,7 @@ pub fn private(secrets: &[SecretFacts]) -> Finding {
     }
     let mounted = which(Exposure::Container);
     if mounted.is_empty() {
-        let files = count(files().count() as u64, "file");
+        let files = count(files().count(), "file");
         return Finding::ok(
             check,
             format!("{files} with secrets, none that others read"),
@@ -175,6 +178,14 @@ pub fn token(token: &TokenFacts) -> Finding {
         TokenFacts::Configured(name) => {
             Finding::ok(check, format!("the admin token is the secret {name}"))
         }
+        TokenFacts::Guessable(name) => Finding::failing(
+            check,
+            format!(
+                "the admin token, which is the secret {name}, has fewer than {SHORTEST} characters"
+            ),
+            "put a longer one in its place, such as `openssl rand -hex 32` prints: it can be guessed, \
+             and the next start refuses it",
+        ),
         TokenFacts::Made { path, file: None } => Finding::attention(
             check,
             format!("the admin token's file {} is gone", path.display()),
@@ -327,6 +338,8 @@ mod tests {
         assert_eq!(token(&made(None)).state, State::Attention);
         let configured = TokenFacts::Configured(SecretName::parse("admin").unwrap());
         assert_eq!(token(&configured).state, State::Ok);
+        let short = TokenFacts::Guessable(SecretName::parse("admin").unwrap());
+        assert_eq!(token(&short).state, State::Failing);
     }
 
     #[test]

@@ -8,6 +8,9 @@ use super::{Folder, lister, started};
 use crate::common::{cli, sidecar_that_blocks};
 
 const RULES: &str = "~pc:* &pc:* +@all";
+/// As long as an admin token must be.
+const ADMIN: &str = "an-admin-token-of-a-test-word";
+const OTHER_ADMIN: &str = "another-admin-token-of-a-test-word";
 
 struct Parts {
     abuseipdb: AbuseIpDb,
@@ -34,7 +37,7 @@ async fn everything() -> Parts {
     folder.put("crowdsec", &crowdsec.bouncer("edge").unwrap());
     folder.put("redis", "redis-word");
     folder.put("list", "list-word");
-    folder.put("admin", "admin-word");
+    folder.put("admin", ADMIN);
     folder.put("idle", "idle-word");
     let toml = format!(
         "[[provider]]\nkind = \"abuseipdb\"\nbase_url = \"http://{}/api/v2/\"\n\
@@ -53,7 +56,7 @@ async fn everything() -> Parts {
     let builder = builder.store("username = \"edge\"\npassword = \"secret:redis\"");
     let builder = builder.env("PORTCULLIS__LISTEN__ADMIN_TOKEN", "secret:admin");
     let sidecar = started(builder).await;
-    std::fs::write(sidecar.folder().join("store/admin.token"), "admin-word").unwrap();
+    std::fs::write(sidecar.folder().join("store/admin.token"), ADMIN).unwrap();
     Parts {
         abuseipdb,
         sidecar,
@@ -97,13 +100,14 @@ async fn each_value_is_tried_on_whomever_it_opens() {
     let left: Value = serde_json::from_str(&left).unwrap();
     assert_eq!(left["providers"][0]["remaining"], 999, "the call is booked");
 
-    for name in ["provider", "crowdsec", "redis", "list", "admin"] {
+    for name in ["provider", "crowdsec", "redis", "list"] {
         parts.folder.put(name, "wrong-word");
     }
+    parts.folder.put("admin", OTHER_ADMIN);
     parts.folder.put("idle", "");
     std::fs::write(
         parts.sidecar.folder().join("store/admin.token"),
-        "wrong-word",
+        OTHER_ADMIN,
     )
     .unwrap();
     let (trials, good) = checked(&parts.sidecar).await;

@@ -7,6 +7,11 @@ use kit::{Moto, Request, eventually_async};
 use super::{Folder, Strangers, started};
 use crate::common::{LIMIT, cli, sidecar_that_blocks};
 
+const ADMIN: [&str; 2] = [
+    "first-word-of-an-administrator",
+    "second-word-of-an-administrator",
+];
+
 /// A provider whose key is what `lines` say of a parameter.
 fn provider(abuseipdb: &AbuseIpDb, lines: &str) -> String {
     format!(
@@ -65,7 +70,7 @@ async fn a_parameter_of_each_type_is_read_and_followed() {
 #[tokio::test]
 async fn an_admin_token_is_replaced_while_both_come() {
     let folder = Folder::new();
-    folder.put("admin", "first-word");
+    folder.put("admin", ADMIN[0]);
     let builder = sidecar_that_blocks(&[]).toml(&folder.toml("admin"));
     let builder = builder.env("PORTCULLIS__LISTEN__ADMIN_TOKEN", "secret:admin");
     let sidecar = started(builder).await;
@@ -73,12 +78,12 @@ async fn an_admin_token_is_replaced_while_both_come() {
         let request = Request::get("/v1/mode").header("authorization", format!("Bearer {token}"));
         request.send(sidecar.admin()).await.unwrap().status
     };
-    assert_eq!(status("first-word").await, 200);
-    assert_eq!(status("second-word").await, 401);
-    folder.put("admin", "second-word");
-    let taken = eventually_async(LIMIT, || async { status("second-word").await == 200 });
+    assert_eq!(status(ADMIN[0]).await, 200);
+    assert_eq!(status(ADMIN[1]).await, 401);
+    folder.put("admin", ADMIN[1]);
+    let taken = eventually_async(LIMIT, || async { status(ADMIN[1]).await == 200 });
     assert!(taken.await);
-    assert_eq!(status("first-word").await, 200, "for some minutes");
+    assert_eq!(status(ADMIN[0]).await, 200, "for some minutes");
     assert_eq!(status("third-word").await, 401);
     assert!(!sidecar.log().contains("-word"));
 }

@@ -14,7 +14,7 @@ const PROVIDER: [&str; 2] = ["canary-provider-one-a7", "canary-provider-two-b8"]
 const DESCRIBED: &str = "canary-described-c9";
 const LIST: &str = "canary-list-d1";
 const REDIS: &str = "canary-redis-e2";
-const ADMIN: [&str; 2] = ["canary-admin-one-f3", "canary-admin-two-g4"];
+const ADMIN: [&str; 2] = ["canary-admin-token-one-f3", "canary-admin-token-two-g4"];
 const CLOUD: &str = "canary-cloud-h5";
 const UNUSED: &str = "canary-unused-i6";
 /// What all of them begin with.
@@ -190,6 +190,7 @@ async fn no_value_of_any_kind_is_shown_anywhere_however_much_is_logged() {
     ] {
         said.admin(&sidecar, method, path).await;
     }
+    let forms = in_the_console(&sidecar).await;
     let refused = Request::get("/v1/mode").header("authorization", "Bearer nobody");
     said.add("401", refused.send(sidecar.admin()).await.unwrap().body);
     let edge = Request::get("/v1/verdict/8.8.2.3")
@@ -204,5 +205,35 @@ async fn no_value_of_any_kind_is_shown_anywhere_however_much_is_logged() {
     said.files(sidecar.folder());
     let places = said.0.len();
     assert!(places > 40, "{places} places");
-    said.assert_holds_none_of(&[PLANTED, &bouncer]);
+    let mut hidden = vec![PLANTED, &bouncer];
+    hidden.extend(forms.iter().map(String::as_str));
+    said.assert_holds_none_of(&hidden);
+}
+
+/// Signs in, sends a form that is refused, and returns what each request and each form of the session
+/// carries.
+async fn in_the_console(sidecar: &Sidecar) -> [String; 2] {
+    let form = |path: &str, fields: String| {
+        let request = Request::post(path, fields.into_bytes());
+        request.header("content-type", "application/x-www-form-urlencoded")
+    };
+    let (admin, between) = (sidecar.admin(), |text: &str, from: &str, to: &str| {
+        let (_, rest) = text.split_once(from).unwrap();
+        rest.split_once(to).unwrap().0.to_owned()
+    });
+    let login = form("/login", format!("name=ada&token={}", ADMIN[1]));
+    let entered = login.send(admin).await.unwrap();
+    assert_eq!(entered.status, 303, "{}", entered.text());
+    let session = between(&entered.header("set-cookie").unwrap(), "=", ";");
+    let cookie = format!("portcullis={session}");
+    let page = Request::get("/decisions").header("cookie", &cookie);
+    let csrf = between(
+        &page.send(admin).await.unwrap().text(),
+        "name=\"csrf\" value=\"",
+        "\"",
+    );
+    let faulty = form("/decide", format!("csrf={csrf}&of=nowhere&kind=ban&for=1h"));
+    let refused = faulty.header("cookie", &cookie).send(admin).await.unwrap();
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    [session, csrf]
 }
