@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue, ORIGIN};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use reputation::digest::Digest;
 use reputation::manifest::SnapshotVersion;
@@ -33,7 +33,7 @@ pub struct Edge {
     /// Long polls end with it, so that proxies reconnect elsewhere at once.
     shutdown: CancellationToken,
     /// Places for those who wait, fewer than connections: look-ups always find one.
-    waiting: Semaphore,
+    waiting: Arc<Semaphore>,
     /// Places for reports under way: their bodies are held in memory.
     reporting: Semaphore,
 }
@@ -55,6 +55,7 @@ const DEFAULT_PREFIX: u8 = 64;
 const MAX_WAITING: usize = server::MAX_CONNECTIONS / 2;
 const MAX_REPORTING: usize = 64;
 static WIRE: HeaderName = HeaderName::from_static(HEADER);
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// A filter that is refused asks again every few seconds.
 static REFUSED: Sparing = Sparing::once_a_minute();
 
@@ -69,6 +70,7 @@ impl Handler for Edge {
         let (path, query) = (request.uri().path(), request.uri().query());
         if path == "/v1/refusals" {
             exchange.route = "refusals";
+            no_page(request.headers())?;
             let _wire = self.understand(request.headers())?;
             return self.refusals(request).await;
         }
@@ -96,6 +98,7 @@ impl Handler for Edge {
                     "parts" => "part",
                     _ => return Err(Problem::new(Kind::NotFound)),
                 };
+                no_page(request.headers())?;
                 let wire = self.understand(request.headers())?;
                 let mut reply = self.tell(argument, query, exchange).await?;
                 reply.headers_mut().insert(&WIRE, value(wire));
@@ -118,7 +121,7 @@ impl Edge {
             refusals,
             metrics,
             shutdown,
-            waiting: Semaphore::new(MAX_WAITING),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             reporting: Semaphore::new(MAX_REPORTING),
         }
     }
@@ -284,6 +287,15 @@ impl Edge {
     }
 }
 
+/// What is for filters is not for pages of the web, which reach this machine's ports through the browser
+/// of whoever works at it. The reputation API is for them: Envoy says which may read it.
+fn no_page(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.contains_key(ORIGIN) || headers.contains_key(FETCH_SITE) {
+        true => Err(Problem::new(Kind::Page)),
+        false => Ok(()),
+    }
+}
+
 fn value(wire: Wire) -> HeaderValue {
     if wire == Wire::OURS {
         return HeaderValue::from_static(Wire::OURS_TEXT);
@@ -306,8 +318,11 @@ fn shown(client: ClientAddress, verdict: &Verdict) -> (Option<ClientAddress>, Op
 mod tests {
     use tokio::sync::watch;
 
+    use super::super::listener::Listener;
     use super::*;
-    use crate::intelligence::testing::Harness;
+    use crate::config::ListenAddress;
+    use crate::http::{Get, HttpClient};
+    use crate::intelligence::testing::{Harness, PATIENCE};
 
     fn of(harness: &Harness) -> Edge {
         let refusals = Arc::new(Refusals::new(Arc::clone(&harness.clock) as _));
@@ -325,7 +340,7 @@ mod tests {
         let harness = Harness::start("").await;
         let version = harness.published(|_| true).await.manifest.version;
         let edge = Edge {
-            waiting: Semaphore::new(1),
+            waiting: Arc::new(Semaphore::new(1)),
             ..of(&harness)
         };
         let (later, now) = (
@@ -343,6 +358,40 @@ mod tests {
         assert_eq!(now, StatusCode::NOT_MODIFIED);
         assert_eq!(first.unwrap().status(), StatusCode::NOT_MODIFIED);
         assert_eq!(edge.waiting.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_shut_down_ends_long_polls_at_once() {
+        let harness = Harness::start("").await;
+        let version = harness.published(|_| true).await.manifest.version;
+        let edge = of(&harness);
+        let (waiting, shutdown) = (Arc::clone(&edge.waiting), edge.shutdown.clone());
+        let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let listener = Listener::bind("edge", &address).await.unwrap();
+        let path = format!("http://{listener}/v1/manifest?after={version}&wait_s=60");
+        let serving = server::serve(listener, edge, Arc::default(), shutdown.clone());
+        let serving = tokio::spawn(serving);
+        let get = Get {
+            uri: path.parse().unwrap(),
+            headers: HeaderMap::new(),
+            timeout: PATIENCE,
+            max_bytes: 1024,
+        };
+        let poll = tokio::spawn(async move { HttpClient::new().get(get).await.unwrap().status });
+        let under_way = async {
+            while waiting.available_permits() == MAX_WAITING {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, under_way).await.unwrap();
+        shutdown.cancel();
+        let at_once = Duration::from_secs(3);
+        let status = tokio::time::timeout(at_once, poll).await.unwrap();
+        assert_eq!(status.unwrap(), StatusCode::NOT_MODIFIED);
+        tokio::time::timeout(PATIENCE, serving)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! What the sidecar answers: `edge` to Envoy, `admin` to operators, `metrics` to probes and scrapers.
-//! Shared below them: `listener` (sockets), `server` (connections, limits, log), `request` and
-//! `problem`.
+//! Shared below them: `listener` (sockets), `server` (connections, log), `places` and `patience` (what one
+//! client may take of it), `request` and `problem`.
 
 pub mod admin;
 pub mod attempts;
@@ -9,6 +9,8 @@ pub mod edge;
 pub mod files;
 pub mod listener;
 pub mod metrics;
+pub mod patience;
+pub mod places;
 pub mod problem;
 pub mod request;
 pub mod server;

@@ -32,6 +32,8 @@ pub enum Kind {
     SignedOut,
     /// A form that was not sent from a page of ours.
     NotFromHere,
+    /// What only filters ask came from a page of the web.
+    Page,
     NotFound,
     /// With the methods that are possible here.
     WrongMethod(&'static str),
@@ -162,6 +164,11 @@ impl Kind {
                 StatusCode::FORBIDDEN,
                 "not-from-here",
                 "The form did not come from a page of this session, so nothing was done",
+            ),
+            Self::Page => (
+                StatusCode::FORBIDDEN,
+                "page",
+                "Filters ask here, and no web pages",
             ),
             Self::TooManyAttempts => (
                 StatusCode::TOO_MANY_REQUESTS,

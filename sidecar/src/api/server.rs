@@ -13,14 +13,15 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::listener::{Connection, Listener, Peer};
+use super::patience::{PATIENCE, Patient};
+use super::places::Places;
 use super::problem::Problem;
 use super::request::RequestId;
-use crate::telemetry::{Metrics, TraceParent};
+use crate::telemetry::{Metrics, Sparing, TraceParent};
 
 pub const JSON: &str = "application/json";
 
@@ -59,10 +60,21 @@ pub struct Exchange {
     pub notable: bool,
 }
 
+/// What clients may take of a listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub connections: usize,
+    /// For an answer to be taken; a long one has more.
+    pub patience: Duration,
+}
+
 /// Shared by all connections of one listener.
 struct Server<H> {
     handler: H,
     metrics: Arc<Metrics>,
+    places: Arc<Places>,
+    patience: Duration,
+    turned_away: Sparing,
 }
 
 /// The route of what is no route.
@@ -81,6 +93,15 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// After a failed accept, such as for lack of file descriptors: a busy loop would not free any.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: MAX_CONNECTIONS,
+            patience: PATIENCE,
+        }
+    }
+}
+
 /// Serves until `shutdown`, then lets open requests finish, but not for ever.
 pub async fn serve<H: Handler>(
     listener: Listener,
@@ -88,30 +109,38 @@ pub async fn serve<H: Handler>(
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) {
-    let server = Arc::new(Server { handler, metrics });
+    serve_within(Limits::default(), listener, handler, metrics, shutdown).await;
+}
+
+/// As [`serve`], with limits of one's own.
+pub async fn serve_within<H: Handler>(
+    limits: Limits,
+    listener: Listener,
+    handler: H,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) {
+    let server = Arc::new(Server {
+        handler,
+        metrics,
+        places: Places::new(limits.connections),
+        patience: limits.patience,
+        turned_away: Sparing::once_a_minute(),
+    });
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = next_connection(&listener, &places) => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let (connection, peer, place) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok((connection, peer)) => server.admit(connection, peer, &graceful),
+            Err(error) if is_the_clients(&error) => {}
             Err(error) => {
-                if !is_the_clients(&error) {
-                    tracing::warn!(listener = H::NAME, %error, "a connection was not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-                continue;
+                tracing::warn!(listener = H::NAME, %error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-        };
-        let served = graceful.watch(Arc::clone(&server).serve_connection(connection, peer));
-        tokio::spawn(async move {
-            // A client that goes away or sends rubbish is its own affair.
-            let _ended = served.await;
-            drop(place);
-        });
+        }
     }
     drop(listener);
     if tokio::time::timeout(DRAIN, graceful.shutdown())
@@ -131,25 +160,36 @@ fn is_the_clients(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset)
 }
 
-/// Waits for a free place first, so that the backlog holds what is too much.
-async fn next_connection(
-    listener: &Listener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(Box<dyn Connection>, Peer, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(std::io::Error::other)?;
-    let (connection, peer) = listener.accept().await?;
-    Ok((connection, peer, place))
-}
-
 impl<H: Handler> Server<H> {
+    /// Serves a connection, or ends it at once where there is no place for one more of this client. It is
+    /// not left to wait: behind it those would wait who have none.
+    fn admit(
+        self: &Arc<Self>,
+        connection: Box<dyn Connection>,
+        peer: Peer,
+        graceful: &GracefulShutdown,
+    ) {
+        let Some(place) = self.places.take(peer) else {
+            self.metrics.connection_refused(H::NAME);
+            if self.turned_away.is_due() {
+                tracing::warn!(listener = H::NAME, %peer, "too many connections of one address");
+            }
+            return;
+        };
+        let served = graceful.watch(Arc::clone(self).serve_connection(connection, peer));
+        tokio::spawn(async move {
+            // A client that goes away or sends rubbish is its own affair.
+            let _ended = served.await;
+            drop(place);
+        });
+    }
+
     fn serve_connection(
         self: Arc<Self>,
         connection: Box<dyn Connection>,
         peer: Peer,
     ) -> impl GracefulConnection<Error = hyper::Error> {
+        let connection = Patient::new(connection, self.patience);
         let service = service_fn(move |request| {
             let server = Arc::clone(&self);
             async move { Ok::<_, Infallible>(server.exchange(request, peer).await) }

@@ -542,28 +542,110 @@ async fn probes_answer_during_a_long_start_and_a_shut_down_ends_it() {
 }
 
 #[tokio::test]
-async fn a_shut_down_ends_long_polls_at_once_and_removes_the_socket() {
+async fn a_shut_down_removes_the_socket() {
     let sidecar = Running::start().await;
-    let version = sidecar.manifest().await.version;
-    let path = format!("{}/v1/manifest?after={version}&wait_s=60", sidecar.edge);
-    let poll = tokio::spawn(async move { get(&path).await.status });
-    // The poll is under way once its connection is counted among those that wait; give it the time
-    // to arrive, else it is refused, which the assertion below would show.
-    tokio::time::sleep(Duration::from_millis(300)).await;
     let socket = sidecar.directory.path().join("admin.sock");
     assert!(socket.exists());
     sidecar.shutdown.cancel();
-    let status = tokio::time::timeout(Duration::from_secs(3), poll)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(status, StatusCode::NOT_MODIFIED);
     tokio::time::timeout(PATIENCE, sidecar.serving)
         .await
         .unwrap()
         .unwrap()
         .unwrap();
     assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn pages_of_the_web_are_told_a_reputation_and_nothing_else() {
+    let sidecar = Running::start().await;
+    let from_page = [
+        ("origin", "https://elsewhere.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "none"),
+    ];
+    for header in from_page {
+        for path in [
+            "/v1/manifest?after=9999999999.1",
+            "/v1/verdict/198.51.100.7",
+            "/v1/parts/00",
+        ] {
+            let asked = get_with(&format!("{}{path}", sidecar.edge), &[header]).await;
+            assert_eq!(asked.status, StatusCode::FORBIDDEN, "{header:?} {path}");
+            assert_eq!(document(&asked)["type"], "urn:portcullis:problem:page");
+        }
+        let url = format!("{}/v1/reputation/198.51.100.7", sidecar.edge);
+        assert_eq!(get_with(&url, &[header]).await.status, StatusCode::OK);
+        let (name, value) = header;
+        let report = post("/v1/refusals", br#"{"left_out":1,"clients":[]}"#);
+        let report = report.replacen("host: x", &format!("host: x\r\n{name}: {value}"), 1);
+        let told = sidecar.edge_raw(&report).await;
+        assert!(told.starts_with("HTTP/1.1 403"), "{told}");
+    }
+    let blocked = sidecar.admin(Method::GET, "/v1/blocked", None).await;
+    assert_eq!(blocked["left_out"], 0);
+    sidecar.stop().await;
+}
+
+/// Answers with more than any connection holds.
+struct Much;
+
+impl server::Handler for Much {
+    const NAME: &'static str = "edge";
+
+    async fn handle(
+        &self,
+        _request: hyper::Request<hyper::body::Incoming>,
+        _exchange: &mut server::Exchange,
+    ) -> Result<server::Reply, problem::Problem> {
+        let body = vec![0; 64 * 1024 * 1024];
+        Ok(server::reply(StatusCode::OK, "x/y", body.into()))
+    }
+}
+
+#[tokio::test]
+async fn who_takes_no_answer_loses_his_place_and_what_has_none_is_ended_at_once() {
+    let address = crate::config::ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
+    let listener = Listener::bind("edge", &address).await.unwrap();
+    let address = listener.to_string();
+    let limits = server::Limits {
+        connections: 1,
+        patience: Duration::from_secs(1),
+    };
+    let (metrics, shutdown) = (Arc::new(Metrics::new()), CancellationToken::new());
+    let serving = server::serve_within(
+        limits,
+        listener,
+        Much,
+        Arc::clone(&metrics),
+        shutdown.clone(),
+    );
+    let serving = tokio::spawn(serving);
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut idle = TcpStream::connect(&address).await.unwrap();
+    idle.write_all(request).await.unwrap();
+    idle.readable().await.unwrap();
+    // There is one place, and it is taken.
+    let mut refused = TcpStream::connect(&address).await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, refused.read(&mut [0])).await;
+    assert_eq!(ended.unwrap().unwrap(), 0);
+    let line = "portcullis_connections_refused_total{listener=\"edge\"} 1";
+    assert!(metrics.encode().unwrap().contains(line));
+    // It is free again when its holder was waited for in vain.
+    let served = async {
+        loop {
+            let mut next = TcpStream::connect(&address).await.unwrap();
+            let _gone = next.write_all(request).await;
+            if next.read(&mut [0]).await.is_ok_and(|bytes| bytes == 1) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, served).await.unwrap();
+    drop(idle);
+    shutdown.cancel();
+    serving.await.unwrap();
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ fn written() -> Metrics {
     metrics.config_loaded(UnixSeconds(1));
     metrics.secret_expiry("abuseipdb", 1);
     metrics.error_logged();
+    metrics.connection_refused("edge");
     metrics.http_request("edge", "verdict", 200, second);
     metrics
 }

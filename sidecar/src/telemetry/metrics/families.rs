@@ -38,6 +38,7 @@ pub struct Families {
     pub secret_expiry: Family<SecretLabels, Gauge>,
     pub log_errors: Counter,
     pub edge_questions: Family<WireLabels, Counter>,
+    pub connections_refused: Family<ListenerLabels, Counter>,
     pub http_requests: Family<HttpLabels, Counter>,
     pub http_duration: Durations<RouteLabels>,
 }
@@ -131,6 +132,11 @@ pub struct WireLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ListenerLabels {
+    pub listener: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HttpLabels {
     pub listener: &'static str,
     pub route: &'static str,
@@ -197,6 +203,11 @@ impl Families {
                 r,
                 "edge_questions",
                 "Questions of filters, by how far their version is from ours",
+            ),
+            connections_refused: add(
+                r,
+                "connections_refused",
+                "Connections for which their address had no place left",
             ),
             http_requests: add(
                 r,

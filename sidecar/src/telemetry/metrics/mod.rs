@@ -19,8 +19,8 @@ use crate::patrol::CanaryState;
 use crate::store::StoreHealth;
 use families::{
     CacheLabels, ConcernLabels, DatabaseLabels, DatabaseRefusedLabels, DecisionLabels, Families,
-    HttpLabels, ModeLabels, ProviderLabels, ProviderOutcomeLabels, ProviderReasonLabels,
-    RouteLabels, SecretLabels, ShadowLabels,
+    HttpLabels, ListenerLabels, ModeLabels, ProviderLabels, ProviderOutcomeLabels,
+    ProviderReasonLabels, RouteLabels, SecretLabels, ShadowLabels,
 };
 
 /// The handle that everybody writes to, shared as `Arc<Metrics>`.
@@ -312,6 +312,15 @@ impl Metrics {
     pub fn forget_secret(&self, secret: &str) {
         let secret = secret.to_owned();
         self.families.secret_expiry.remove(&SecretLabels { secret });
+    }
+
+    /// A connection was ended at once: its address holds as many as it may.
+    pub fn connection_refused(&self, listener: &'static str) {
+        let labels = ListenerLabels { listener };
+        self.families
+            .connections_refused
+            .get_or_create(&labels)
+            .inc();
     }
 
     pub fn http_request(
