@@ -158,6 +158,26 @@ fn what_can_be_set_reaches_the_objects_and_kubernetes_knows_every_field() {
 }
 
 #[test]
+fn the_network_policy_opens_what_is_named_and_keeps_what_it_has() {
+    let before = rendered(&json!({}))
+        .one("NetworkPolicy", "portcullis")
+        .clone();
+    let nodes = json!({"ipBlock": {"cidr": "10.0.0.0/16"}});
+    let way = json!({
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "istio-ingress"}}}],
+        "ports": [{"protocol": "TCP", "port": 80}],
+    });
+    let opened = rendered(&json!({"ingressFrom": [nodes], "egress": [way]}));
+    let opened = opened.one("NetworkPolicy", "portcullis");
+    assert_eq!(core_kinds::faults(opened), Some(Vec::new()));
+    let mut expected = before;
+    let add = |list: &mut Value, one: Value| list.as_array_mut().unwrap().push(one);
+    add(&mut expected["spec"]["ingress"][0]["from"], nodes);
+    add(&mut expected["spec"]["egress"], way);
+    assert_eq!(*opened, expected);
+}
+
+#[test]
 fn a_wrong_value_is_refused_by_its_name_before_anything_is_made() {
     for (values, named) in [
         (json!({"replica": 2}), "'replica'"),
@@ -170,6 +190,8 @@ fn a_wrong_value_is_refused_by_its_name_before_anything_is_made() {
         (json!({"image": {"tag": "latest"}}), "/image/tag"),
         (json!({"environment": {"STORE": "redis"}}), "STORE"),
         (json!({"volume": "much"}), "/volume"),
+        (json!({"egress": "everywhere"}), "/egress"),
+        (json!({"ingressFrom": [{"cidr": "10.0.0.0/16"}]}), "'cidr'"),
         (json!({"replicas": 2}), "redis.url: several sidecars"),
         (json!({"perNode": true}), "redis.url: several sidecars"),
     ] {
