@@ -33,9 +33,13 @@ impl Day {
         Self(now.0 / SECONDS_PER_DAY)
     }
 
+    pub fn begin(self) -> UnixSeconds {
+        UnixSeconds(self.0.saturating_mul(SECONDS_PER_DAY))
+    }
+
     /// When this day ends and the next one's quota begins.
     pub fn end(self) -> UnixSeconds {
-        UnixSeconds(self.0.saturating_add(1).saturating_mul(SECONDS_PER_DAY))
+        Self(self.0.saturating_add(1)).begin()
     }
 }
 

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::Outcome;
 use super::limits::{LONGEST_ABSENCE, Limits, whole_seconds};
 use crate::chance::{lengthened_seconds, spread_seconds};
-use crate::clock::Day;
 
 /// So many failures in a row close the gate.
 const FAILURES: u32 = 3;
@@ -110,16 +109,23 @@ impl Availability {
         }
     }
 
-    pub fn learn(&mut self, outcome: &Outcome, limits: Limits, now: UnixSeconds, today: Day) {
+    /// Learns from a call that was booked at `booked`.
+    pub fn learn(
+        &mut self,
+        outcome: &Outcome,
+        limits: Limits,
+        booked: UnixSeconds,
+        now: UnixSeconds,
+    ) {
         match outcome {
             Outcome::Said(_) | Outcome::BadQuestion(_) => {
                 *self = Self::default();
                 if limits.remaining == Some(0) {
-                    self.close_quota(limits.over(now, today), now);
+                    self.close_quota(limits.over(booked, now), now);
                 }
             }
             Outcome::KeyRefused(_) => self.close(Closed::Key, now.plus(spread_seconds(KEY_PAUSE))),
-            Outcome::QuotaUsed(_) => self.refuse(limits.over(now, today), now),
+            Outcome::QuotaUsed(_) => self.refuse(limits.over(booked, now), now),
             Outcome::TimedOut(_) | Outcome::Unavailable(_) | Outcome::Malformed(_) => {
                 self.fail(limits.retry_after, now);
             }
@@ -171,7 +177,7 @@ mod tests {
         outcome: Outcome,
         limits: Limits,
     ) {
-        availability.learn(&outcome, limits, clock.now(), clock.today());
+        availability.learn(&outcome, limits, clock.now(), clock.now());
     }
 
     fn word() -> Outcome {

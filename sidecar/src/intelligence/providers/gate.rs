@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reputation::score::Indicator;
-use reputation::{ClientAddress, special};
+use reputation::{ClientAddress, UnixSeconds, special};
 
 use super::acquaintances::Candidate;
 use super::availability::Closed;
 use super::ledger::{Outlook, Skipped};
-use super::limits::Limits;
 use super::state::State;
 use super::status::ProviderStatus;
 use super::{Keys, Outcome, Provider, Reply, Word, rotation};
@@ -167,29 +166,30 @@ impl Gate {
             };
         }
         let booked = match self.admit(candidate) {
-            Ok(keys) => self.book(candidate).await.map(|()| keys),
+            Ok(keys) => self.book(candidate).await.map(|booked| (keys, booked)),
             Err(why) => Err(why),
         };
-        let keys = match booked {
-            Ok(keys) => keys,
+        match booked {
+            Ok((keys, booked)) => self.call(address, &keys, booked).await,
             Err(why) => {
                 self.needs.metrics.provider_skipped(self.name(), why.name());
-                return Asked::NotAsked;
-            }
-        };
-        let began = Instant::now();
-        let now = self.needs.clock.now();
-        let mut reply = self.provider.check(address, &keys, now).await;
-        reply.outcome = reply.outcome.without(&keys);
-        if matches!(reply.outcome, Outcome::KeyRefused(_)) {
-            let took = began.elapsed();
-            if let Some(second) = self.ask_with_others(address, &keys).await {
-                self.count(&reply.outcome, took);
-                reply = second;
+                Asked::NotAsked
             }
         }
-        let took = began.elapsed();
-        self.learn(&reply.outcome, reply.limits, took).await;
+    }
+
+    /// Makes the call that was booked at `booked`.
+    async fn call(&self, address: ClientAddress, keys: &Keys, booked: UnixSeconds) -> Asked {
+        let began = Instant::now();
+        let (mut reply, mut booked) = (self.check(address, keys).await, booked);
+        if matches!(reply.outcome, Outcome::KeyRefused(_)) {
+            let took = began.elapsed();
+            if let Some(second) = self.ask_with_others(address, keys).await {
+                self.count(&reply.outcome, took);
+                (reply, booked) = second;
+            }
+        }
+        self.learn(&reply, booked, began.elapsed()).await;
         match reply.outcome {
             Outcome::Said(word) => Asked::Said(word),
             Outcome::BadQuestion(_) => Asked::Silent {
@@ -201,24 +201,34 @@ impl Gate {
         }
     }
 
+    async fn check(&self, address: ClientAddress, keys: &Keys) -> Reply {
+        let now = self.needs.clock.now();
+        let mut reply = self.provider.check(address, keys, now).await;
+        reply.outcome = reply.outcome.without(keys);
+        reply
+    }
+
     /// Asks once more if a key has another value than the refused one: a call of its own, which the
-    /// pace does not hold up.
-    async fn ask_with_others(&self, address: ClientAddress, refused: &Keys) -> Option<Reply> {
+    /// pace does not hold up. Says when it was booked.
+    async fn ask_with_others(
+        &self,
+        address: ClientAddress,
+        refused: &Keys,
+    ) -> Option<(Reply, UnixSeconds)> {
         let others = rotation::others(refused, &self.needs.secrets).await?;
-        let today = self.needs.clock.today();
+        let now = self.needs.clock.now();
+        let today = Day::of(now);
         let quota = self.state().ledger.budget.limit(today);
         let booked = self.book_below(quota, today).await;
         booked
             .ok()
             .filter(|booking| matches!(booking, Booking::Made(_)))?;
-        let now = self.needs.clock.now();
-        let mut reply = self.provider.check(address, &others, now).await;
-        reply.outcome = reply.outcome.without(&others);
+        let reply = self.check(address, &others).await;
         if !matches!(reply.outcome, Outcome::KeyRefused(_)) {
             rotation::taken(&others, &self.needs.secrets);
             self.state().note_keys(&others);
         }
-        Some(reply)
+        Some((reply, now))
     }
 
     pub fn status(&self) -> ProviderStatus {
@@ -287,10 +297,11 @@ impl Gate {
         }
     }
 
-    /// Books one call for today. Without a book nobody is asked: a quota that is not counted is lost. The
+    /// Books one call for today, and says when. Without a book nobody is asked: a quota that is not counted is lost. The
     /// book is everybody's: others may have taken meanwhile what was left when this call was admitted.
-    async fn book(&self, candidate: &Candidate) -> Result<(), Skipped> {
-        let today = self.needs.clock.today();
+    async fn book(&self, candidate: &Candidate) -> Result<UnixSeconds, Skipped> {
+        let now = self.needs.clock.now();
+        let today = Day::of(now);
         let ceiling = self.outlook(&self.state()).ceiling(candidate);
         let booked = self.book_below(ceiling, today).await;
         let mut state = self.state();
@@ -302,7 +313,7 @@ impl Gate {
                 if used == quota {
                     tracing::warn!(provider = %self.config.name, "this is the last of the day's calls");
                 }
-                Ok(())
+                Ok(now)
             }
             Ok(Booking::Full(used)) => {
                 state.availability.give_back();
@@ -334,10 +345,14 @@ impl Gate {
         Skipped::Closed(Closed::Store)
     }
 
-    async fn learn(&self, outcome: &Outcome, limits: Limits, took: Duration) {
-        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
+    /// Learns from what came of a call that was booked at `booked`: its day's limits are no other day's.
+    async fn learn(&self, reply: &Reply, booked: UnixSeconds, took: Duration) {
+        let now = self.needs.clock.now();
+        let (outcome, today) = (&reply.outcome, Day::of(now));
+        let limits = reply.limits.of_call(booked, now);
         self.count(outcome, took);
-        self.state().learn(self.name(), outcome, limits, now, today);
+        self.state()
+            .learn(self.name(), outcome, limits, booked, now);
         let left = limits.left_today();
         let used = match left.filter(|_| outcome.is_the_sources_own()) {
             Some(remaining) => self.raise_book(today, remaining).await,

@@ -41,6 +41,9 @@ const ABOUT_A_DAY: Duration = Duration::from_secs(20 * 3600);
 const FIRST_MOMENT: u64 = 1_000_000_000;
 /// The longest that a provider can ask us to stay away, in seconds: a day and an hour.
 pub const LONGEST_ABSENCE: u32 = 25 * 3600;
+/// For so many seconds of a new day the provider may still count the last one: clocks differ. What it has
+/// left then is not believed, or what was used up yesterday would be used up for today as well.
+pub const YOUNG: u32 = 120;
 
 impl Limits {
     /// `configured` is the window that the operator named. Else the provider's `ratelimit-policy` tells,
@@ -78,6 +81,19 @@ impl Limits {
         }
     }
 
+    /// What of it says something of the day that is `now`, if the call was booked at `booked`.
+    pub fn of_call(self, booked: UnixSeconds, now: UnixSeconds) -> Self {
+        if self.window != Window::Day {
+            return self;
+        }
+        let same_day = Day::of(booked) == Day::of(now);
+        Self {
+            limit: self.limit.filter(|_| same_day),
+            remaining: self.remaining.filter(|_| same_day && !is_young(booked)),
+            ..self
+        }
+    }
+
     /// Calls a day.
     pub fn of_day(&self) -> Option<u32> {
         self.limit.filter(|_| self.window == Window::Day)
@@ -88,13 +104,14 @@ impl Limits {
         self.remaining.filter(|_| self.window == Window::Day)
     }
 
-    /// When a provider whose calls are used up can be asked again.
-    pub fn over(&self, now: UnixSeconds, today: Day) -> UnixSeconds {
+    /// When a provider can be asked again that had no call left for one that was booked at `booked`.
+    pub fn over(&self, booked: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
         let latest = now.plus(LONGEST_ABSENCE);
         let after = |pause| now.plus(whole_seconds(pause));
         let said = self.reset.or_else(|| self.retry_after.map(after));
         let end = || match self.window {
-            Window::Day => today.end(),
+            Window::Day if is_young(booked) => Day::of(booked).begin().plus(YOUNG),
+            Window::Day => Day::of(booked).end(),
             Window::Short(length) => after(length),
         };
         said.unwrap_or_else(end).min(latest)
@@ -109,6 +126,10 @@ impl Window {
             _ => Self::Day,
         }
     }
+}
+
+fn is_young(booked: UnixSeconds) -> bool {
+    Day::of(booked).begin().until(booked) < YOUNG
 }
 
 /// A pause in seconds, one at least.
@@ -175,11 +196,7 @@ mod tests {
     fn expect(limits: Limits, now: UnixSeconds, day: Option<(u32, u32)>, pause: u32) {
         let taken = limits.of_day().zip(limits.left_today());
         assert_eq!(taken, day, "{limits:?}");
-        assert_eq!(
-            now.until(limits.over(now, Day::of(now))),
-            pause,
-            "{limits:?}"
-        );
+        assert_eq!(now.until(limits.over(now, now)), pause, "{limits:?}");
     }
 
     #[test]
@@ -254,6 +271,42 @@ mod tests {
         ];
         expect(said(&refused, None, NOON), NOON, Some((1000, 0)), 29_241);
         expect(said(&[("retry-after", "120")], None, NOON), NOON, None, 120);
+    }
+
+    #[test]
+    fn what_is_left_of_a_day_is_believed_on_that_day_and_not_in_its_first_minutes() {
+        let midnight = UnixSeconds(NOON.0 + 43_200);
+        let left = Limits {
+            limit: Some(1000),
+            remaining: Some(0),
+            ..Limits::default()
+        };
+        let (before, after) = (UnixSeconds(midnight.0 - 1), midnight.plus(YOUNG));
+        for (booked, now, limit, remaining) in [
+            (NOON, before, Some(1000), Some(0)),
+            (before, midnight, None, None),
+            (midnight, midnight, Some(1000), None),
+            (UnixSeconds(after.0 - 1), after, Some(1000), None),
+            (after, after, Some(1000), Some(0)),
+        ] {
+            let said = left.of_call(booked, now);
+            assert_eq!((said.of_day(), said.left_today()), (limit, remaining));
+        }
+        let a_minutes = Limits {
+            window: Window::Short(Duration::from_secs(60)),
+            ..left
+        };
+        assert_eq!(a_minutes.of_call(before, midnight), a_minutes);
+    }
+
+    #[test]
+    fn a_refused_call_of_yesterday_or_of_the_first_minutes_does_not_cost_the_day() {
+        let midnight = UnixSeconds(NOON.0 + 43_200);
+        let (before, after) = (UnixSeconds(midnight.0 - 1), midnight.plus(YOUNG));
+        let over = |booked, now| Limits::default().over(booked, now);
+        assert_eq!(over(before, midnight.plus(1)), midnight);
+        assert_eq!(over(midnight, midnight.plus(1)), after);
+        assert_eq!(over(after, after), midnight.plus(86_400));
     }
 
     #[test]

@@ -45,13 +45,13 @@ impl State {
         name: &str,
         outcome: &Outcome,
         limits: Limits,
+        booked: UnixSeconds,
         now: UnixSeconds,
-        today: Day,
     ) {
         let was_closed = self.availability.state().is_some();
-        self.availability.learn(outcome, limits, now, today);
+        self.availability.learn(outcome, limits, booked, now);
         if let Some(limit) = limits.of_day().filter(|_| outcome.is_the_sources_own()) {
-            self.ledger.budget.note_limit(today, limit);
+            self.ledger.budget.note_limit(Day::of(booked), limit);
         }
         let (why, alarm) = match outcome {
             Outcome::Said(_) => {

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use reputation::ClientAddress;
+use reputation::{ClientAddress, UnixSeconds};
 use secrecy::SecretString;
 
 use super::super::availability::Closed;
 use super::super::{Keys, Outcome, rotation};
 use super::Gate;
+use crate::clock::Day;
 use crate::config::SecretName;
 use crate::secrets::{Both, Trial, TrialResult, Which};
 use crate::store::Booking;
@@ -65,25 +66,24 @@ impl Gate {
 
     /// Asks with `keys` and says how many calls that took. The pace does not hold it up, the quota does.
     async fn try_keys(&self, keys: &Keys) -> (TrialResult, u32) {
-        if let Err(why) = self.book_trial().await {
-            return (TrialResult::Unknown(why), 0);
-        }
-        let (began, now) = (Instant::now(), self.needs.clock.now());
-        let mut reply = self.provider.check(ASKED_ABOUT, keys, now).await;
-        reply.outcome = reply.outcome.without(keys);
-        if let Outcome::KeyRefused(why) = reply.outcome {
+        let booked = match self.book_trial().await {
+            Ok(booked) => booked,
+            Err(why) => return (TrialResult::Unknown(why), 0),
+        };
+        let began = Instant::now();
+        let reply = self.check(ASKED_ABOUT, keys).await;
+        match &reply.outcome {
             // That is what was to be found out, and no reason to leave the provider alone.
-            let refused = Outcome::KeyRefused(why.clone());
-            self.count(&refused, began.elapsed());
-            return (TrialResult::Refused(why), 1);
+            refused @ Outcome::KeyRefused(_) => self.count(refused, began.elapsed()),
+            _ => self.learn(&reply, booked, began.elapsed()).await,
         }
-        self.learn(&reply.outcome, reply.limits, began.elapsed())
-            .await;
         (judge(reply.outcome), 1)
     }
 
-    async fn book_trial(&self) -> Result<(), String> {
-        let (now, today) = (self.needs.clock.now(), self.needs.clock.today());
+    /// Says when it was booked.
+    async fn book_trial(&self) -> Result<UnixSeconds, String> {
+        let now = self.needs.clock.now();
+        let today = Day::of(now);
         let used_up = || "the day's calls are used up: nobody was asked".to_owned();
         let closed = self.state().availability.closed_at(now);
         if closed.is_some_and(|(why, _)| why == Closed::Quota) {
@@ -91,7 +91,7 @@ impl Gate {
         }
         let quota = self.state().ledger.budget.limit(today);
         match self.book_below(quota, today).await {
-            Ok(Booking::Made(_)) => Ok(()),
+            Ok(Booking::Made(_)) => Ok(now),
             Ok(Booking::Full(_)) => Err(used_up()),
             Err(error) => Err(format!("the call cannot be booked: {}", chain(&error))),
         }
