@@ -1,8 +1,11 @@
-//! A TCP relay on loopback that can be turned to another server: what a fail-over looks like to a client.
+//! A TCP relay on loopback that can be turned to another server, which is what a fail-over looks like to a client,
+//! or answers late, as a server that is far away does.
 
 use std::net::SocketAddr;
 
-use tokio::io::copy_bidirectional;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -17,6 +20,11 @@ pub struct Relay {
 
 impl Relay {
     pub async fn to(target: SocketAddr) -> Result<Self, KitError> {
+        Self::late(target, Duration::ZERO).await
+    }
+
+    /// Whatever the server says arrives so much later.
+    pub async fn late(target: SocketAddr, by: Duration) -> Result<Self, KitError> {
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.map_err(KitError::io("cannot listen"))?;
         let address = listener
@@ -26,7 +34,7 @@ impl Relay {
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(carry(stream, turned.clone()));
+                connections.spawn(carry(stream, turned.clone(), by));
             }
         });
         Ok(Self {
@@ -52,14 +60,34 @@ impl Drop for Relay {
     }
 }
 
-async fn carry(mut client: TcpStream, mut turned: watch::Receiver<SocketAddr>) {
+async fn carry(client: TcpStream, mut turned: watch::Receiver<SocketAddr>, by: Duration) {
     let target = *turned.borrow_and_update();
-    let Ok(mut server) = TcpStream::connect(target).await else {
+    let Ok(server) = TcpStream::connect(target).await else {
         return;
+    };
+    let ((mut asking, mut asked), (mut answering, mut answered)) =
+        (client.into_split(), server.into_split());
+    let there = async {
+        let ended = copy(&mut asking, &mut answered).await;
+        let _gone = answered.shutdown().await;
+        ended.map(|_| ())
+    };
+    let back = async {
+        let mut said = Vec::with_capacity(64 * 1024);
+        loop {
+            said.clear();
+            if answering.read_buf(&mut said).await? == 0 {
+                return asked.shutdown().await;
+            }
+            if !by.is_zero() {
+                tokio::time::sleep(by).await;
+            }
+            asked.write_all(&said).await?;
+        }
     };
     tokio::select! {
         // How a connection ends is its sides' affair.
-        _ = copy_bidirectional(&mut client, &mut server) => {}
+        _ = async { tokio::try_join!(there, back) } => {}
         _ = turned.changed() => {}
     }
 }

@@ -23,6 +23,10 @@ pub const STALE_FOR: u32 = KEPT_PAST_EXPIRY;
 const EARLY: Duration = Duration::from_secs(600);
 /// How many keys are kept in memory.
 const KEYS: u64 = 200_000;
+/// How many keys are known to have no answer in the store, and for how many seconds: longer than a
+/// provisional verdict lives, so that whoever comes back after one finds what the store said meanwhile.
+const ABSENT: u64 = 50_000;
+const ABSENT_FOR: u32 = 10;
 /// Under how many bits of an IPv6 address one answer counts for all.
 const V6_KEY: u8 = 64;
 
@@ -47,6 +51,8 @@ pub struct ByProvider(Arc<Vec<(ProviderName, Answer)>>);
 
 pub struct Answers {
     memory: Cache<Key, ByProvider>,
+    /// Until when the store need not be asked again.
+    absent: Cache<Key, UnixSeconds>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     unread: Sparing,
@@ -163,6 +169,7 @@ impl Answers {
     pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         Self {
             memory: Cache::new(KEYS),
+            absent: Cache::new(ABSENT),
             store,
             metrics,
             unread: Sparing::once_a_minute(),
@@ -175,48 +182,67 @@ impl Answers {
         self.memory.get(&key)
     }
 
-    /// From memory, else from the store.
-    pub async fn get(&self, key: Key, gates: &[Arc<Gate>], now: UnixSeconds) -> ByProvider {
-        if let Some(answers) = self.memory.get(&key) {
-            self.count(CacheLayer::Memory, &answers, now);
-            return answers;
-        }
-        self.count(CacheLayer::Memory, &ByProvider::default(), now);
-        let answers = self.stored(key, gates, now).await;
+    /// From memory, counted. `None` if the store may have what memory lacks.
+    pub fn recall(&self, key: Key, now: UnixSeconds) -> Option<ByProvider> {
+        let found = self.memory.get(&key);
+        let answers = found.clone().unwrap_or_default();
+        self.count(CacheLayer::Memory, &answers, now);
+        found.or_else(|| self.is_absent(key, now).then_some(answers))
+    }
+
+    /// As [`Self::recall`], for somebody who was counted.
+    pub fn at_hand(&self, key: Key, now: UnixSeconds) -> Option<ByProvider> {
+        let found = self.remembered(key);
+        found.or_else(|| self.is_absent(key, now).then(ByProvider::default))
+    }
+
+    /// From the store, into memory.
+    pub async fn read(&self, key: Key, gates: &[Arc<Gate>], now: UnixSeconds) -> ByProvider {
+        let Some(answers) = self.stored(key, gates, now).await else {
+            self.count(CacheLayer::Store, &ByProvider::default(), now);
+            return ByProvider::default();
+        };
         self.count(CacheLayer::Store, &answers, now);
         if answers.all().next().is_some() {
             self.memory.insert(key, answers.clone());
+        } else {
+            self.absent.insert(key, now.plus(ABSENT_FOR));
         }
         answers
     }
 
+    fn is_absent(&self, key: Key, now: UnixSeconds) -> bool {
+        let until = self.absent.get(&key);
+        // A clock that was set back makes it no longer.
+        until.is_some_and(|until| now < until && now.until(until) <= ABSENT_FOR)
+    }
+
     /// Takes what siblings were told in the meantime from the store, and the gates out of `gates` that
-    /// need not be asked any more.
+    /// need not be asked any more: for what is remembered, and that nothing was stored is remembered too.
     pub async fn renew(&self, key: Key, gates: &mut Vec<Arc<Gate>>, now: UnixSeconds) {
+        let Some(stored) = self.stored(key, gates, now).await else {
+            return;
+        };
         let before = self.memory.get(&key).unwrap_or_default();
-        let is_old = |gate: &Arc<Gate>| before.of(gate.name()).is_some_and(|it| it.said.is_some());
-        // What memory lacked was read from the store just now.
-        if !gates.iter().any(is_old) {
+        let is_newer = |(name, it): &&(ProviderName, Answer)| {
+            it.is_fresh(now) && it.fetched() > before.of(name).and_then(Answer::fetched)
+        };
+        let mut renewed: Vec<_> = stored.all().filter(is_newer).cloned().collect();
+        if renewed.is_empty() {
             return;
         }
-        let stored = self.stored(key, gates, now).await;
-        let newer = |name: &str, old: &Answer| {
-            let stored = stored.of(name)?;
-            (stored.is_fresh(now) && stored.fetched() > old.fetched()).then(|| stored.clone())
-        };
-        let renewed = before.all().map(|(name, old)| {
-            let newer = newer(name, old);
-            gates.retain(|gate| newer.is_none() || gate.name() != name);
-            (name.clone(), newer.unwrap_or_else(|| old.clone()))
-        });
-        let renewed = ByProvider(Arc::new(renewed.collect()));
-        self.memory.insert(key, renewed);
+        let newer: Vec<_> = renewed.iter().map(|(name, _)| name.clone()).collect();
+        gates.retain(|gate| !newer.contains(gate.name()));
+        let others = before.all().filter(|(name, _)| !newer.contains(name));
+        renewed.extend(others.cloned());
+        self.memory.insert(key, ByProvider(Arc::new(renewed)));
     }
 
     /// The providers are others now: what is kept in memory lacks what the store may have of them, and
     /// tells of silences that may be over.
     pub fn forget(&self) {
         self.memory.invalidate_all();
+        self.absent.invalidate_all();
     }
 
     /// Keeps what came of asking, one result per provider; those that were not asked keep what they
@@ -258,10 +284,12 @@ impl Answers {
         answers.extend(before.all().filter(|(name, _)| !asked(name)).cloned());
         let answers = ByProvider(Arc::new(answers));
         self.memory.insert(key, answers.clone());
+        self.absent.invalidate(&key);
         answers
     }
 
-    async fn stored(&self, key: Key, gates: &[Arc<Gate>], now: UnixSeconds) -> ByProvider {
+    /// `None` if the store does not say.
+    async fn stored(&self, key: Key, gates: &[Arc<Gate>], now: UnixSeconds) -> Option<ByProvider> {
         let keys = gates.iter().map(|gate| store_key(key, gate.name()));
         let keys: Vec<_> = keys.collect();
         let said = match self.store.verdicts(&keys).await {
@@ -270,13 +298,13 @@ impl Answers {
                 if self.unread.is_due() {
                     tracing::warn!(error = chain(&error), "the store gives no answers");
                 }
-                return ByProvider::default();
+                return None;
             }
         };
         let named = gates.iter().map(|gate| gate.name().clone()).zip(said);
         let answers = named.filter_map(|(name, said)| Some((name, Answer::stored(said?))));
         let counting = answers.filter(|(_, answer)| answer.counts(now));
-        ByProvider(Arc::new(counting.collect()))
+        Some(ByProvider(Arc::new(counting.collect())))
     }
 
     async fn write(&self, key: Key, provider: &str, said: StoredVerdict) {

@@ -4,6 +4,7 @@
 //! [`Intelligence`] is the whole of it for `api` and `cli`; each module below owns one part.
 
 mod answers;
+mod asking;
 mod crowdsec;
 pub mod databases;
 mod decisions;

@@ -9,14 +9,17 @@ use crate::intelligence::testing::{Harness, StandIn, until};
 
 const CLIENT: &str = "192.0.2.1";
 
-async fn start(api: &StandIn) -> Harness {
-    let toml = format!(
+fn toml(api: &StandIn) -> String {
+    format!(
         "[guard]\npermit_special = true\n\
          [[feed]]\nname = \"crowdsec\"\nformat = \"crowdsec\"\nmode = \"live\"\nurl = {:?}\n\
          key = \"secret:key\"\ntimeout = \"5s\"\n[secret.key]\nfrom = \"file\"\nname = \"{{dir}}/key\"\n",
         api.url
-    );
-    Harness::start_with(&[("key", "the-key")], &toml).await
+    )
+}
+
+async fn start(api: &StandIn) -> Harness {
+    Harness::start_with(&[("key", "the-key")], &toml(api)).await
 }
 
 fn decision(kind: &str, scope: &str, value: &str, duration: &str) -> String {
@@ -113,6 +116,29 @@ async fn a_slow_api_delays_nobody_and_what_it_says_in_the_end_counts() {
     let known = || harness.intelligence.known(address);
     until(|| known().is_some_and(|verdict| verdict.action == Action::Deny)).await;
     assert_eq!(api.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_slow_api_does_not_take_the_time_in_which_a_providers_answer_is_read() {
+    let (api, provider) = (
+        StandIn::start(200, "null").await,
+        StandIn::start(200, r#"{"score":93}"#).await,
+    );
+    let toml = format!(
+        "{}[[provider]]\nkind = \"http-json\"\nname = \"asked\"\nurl = \"{}of/{{ip}}\"\n\
+         score = \"/score\"\nweight = 1.0\n",
+        toml(&api),
+        provider.url
+    );
+    let harness = Harness::start_with(&[("key", "the-key")], &toml).await;
+    assert_eq!(harness.verdict(CLIENT).await.score, 93);
+    let harness = harness.restart(&toml).await;
+    api.hold();
+    let verdict = harness
+        .verdict_within(CLIENT, Duration::from_millis(500))
+        .await;
+    assert_eq!((verdict.score, verdict.provisional), (93, true));
+    assert_eq!(provider.seen().len(), 1);
 }
 
 #[tokio::test]

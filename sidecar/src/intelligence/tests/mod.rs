@@ -10,5 +10,6 @@ mod lookups;
 mod reload;
 mod renewal;
 mod shadow;
+mod slow_store;
 mod sources;
 mod speed;

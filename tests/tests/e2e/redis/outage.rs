@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use kit::abuseipdb::{AbuseIpDb, KEY};
 use kit::child::Signal;
 use kit::redis::Reply;
-use kit::{Connection, Redis, Request};
+use kit::{Connection, Redis, Relay, Request, Sidecar, eventually_async};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::{durable, look_up, refused, sidecar_on, until_concern, until_done, until_store_is};
-use crate::common::{CANARY, Edge, until_status};
+use crate::common::{CANARY, Edge, LIMIT, sidecar_that_blocks, until_status};
 
 const BANNED: &str = "203.0.113.5";
 const OTHER: &str = "203.0.113.6";
@@ -173,6 +173,42 @@ async fn a_stopped_redis_delays_nobody_beyond_the_hold() {
     );
     assert!(until_done(&edge.sidecar, &["ban", OTHER]).await);
     assert!(until_status(&edge.envoy, OTHER, 403).await);
+}
+
+#[tokio::test]
+async fn a_redis_that_answers_late_takes_no_look_up_longer_than_it_waits() {
+    let (redis, abuseipdb) = (
+        Redis::start().await.unwrap(),
+        AbuseIpDb::start().await.unwrap(),
+    );
+    abuseipdb.knows("8.8.4.4", 93);
+    let far = Relay::late(redis.address(), Duration::from_millis(30)).await;
+    let far = far.unwrap();
+    let member = async |url: &str| {
+        let sidecar = sidecar_that_blocks(&[]).redis(url);
+        let sidecar = sidecar.store("timeout = \"2s\"").toml(&abuseipdb.toml());
+        let sidecar = sidecar.env("ABUSEIPDB_KEY", KEY).start().await.unwrap();
+        assert!(until_store_is(&sidecar, true).await, "{}", sidecar.log());
+        sidecar
+    };
+    let near = member(&redis.url()).await;
+    let far = member(
+        &redis
+            .url()
+            .replace(&redis.address().to_string(), &far.address().to_string()),
+    )
+    .await;
+    let ask = async |sidecar: &Sidecar, wait_ms: u32| {
+        let path = format!("/v1/verdict/8.8.4.4?wait_ms={wait_ms}");
+        let verdict = Request::get(&path).send(sidecar.edge()).await;
+        let verdict = verdict.unwrap().json();
+        (verdict["provisional"] == true, verdict["score"] == 93)
+    };
+    assert_eq!(ask(&near, 2000).await, (false, true));
+    assert_eq!(ask(&far, 8).await, (true, false), "it waited for Redis");
+    // What Redis said meanwhile is there for who comes again, and nobody else was asked.
+    assert!(eventually_async(LIMIT, async || ask(&far, 8).await == (false, true)).await);
+    assert_eq!(abuseipdb.asked().len(), 1);
 }
 
 #[tokio::test]
