@@ -95,7 +95,7 @@ impl Lookup {
             self.scores.note(verdict.score, now);
         }
         if verdict.band == Band::Clean && !verdict.provisional {
-            self.recent.note(address);
+            self.recent.note(address, now);
         }
         self.with_shadow(&view, verdict, address, &answers, now)
     }

@@ -13,7 +13,7 @@ use crate::intelligence::prefixes::PrefixMapBuilder;
 
 /// Below this many entries a factor says nothing: a list of three may become one of ten.
 const FACTOR_FROM: usize = 64;
-/// A new version may refuse this many addresses that were lately answered clean, whatever the share.
+/// A new version may refuse this many addresses that were lately served well, whatever the share.
 const CLEAN_HITS_FREE: usize = 5;
 /// Beyond that: at most one in this many.
 const CLEAN_SHARE: usize = 100;
@@ -60,7 +60,7 @@ pub enum Hold {
     Grew { before: usize, now: usize },
     #[error("it shrank from {before} to {now} entries")]
     Shrank { before: usize, now: usize },
-    #[error("it would refuse {hits} of {seen} addresses that were lately answered clean")]
+    #[error("it would refuse {hits} of {seen} addresses that were lately served well")]
     WouldDeny { hits: usize, seen: usize },
 }
 
@@ -127,7 +127,7 @@ pub fn size_jump(before: usize, now: usize, guard: &Guard) -> Option<Hold> {
     exceeds(before, now, guard.max_shrink).then_some(Hold::Shrank { before, now })
 }
 
-/// Whether too many of `clean`, the addresses lately answered clean, would be refused. `denied` says
+/// Whether too many of `clean`, addresses lately served well, would be refused. `denied` says
 /// for one address whether the new version is what refuses it.
 pub fn shadow(clean: &[ClientAddress], denied: impl Fn(ClientAddress) -> bool) -> Option<Hold> {
     let seen = clean.len();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reputation::UnixSeconds;
+use reputation::{ClientAddress, UnixSeconds};
 use thiserror::Error;
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,13 @@ pub struct Keeper {
     last_good: LastGood,
     /// Versions are taken side by side, but none while the configuration changes beneath.
     pub(super) taking: RwLock<()>,
+}
+
+/// What a new version is compared with.
+pub(super) struct Earlier {
+    pub(super) loaded: Arc<LoadedFeed>,
+    /// Whom it may not refuse, beyond a few.
+    pub(super) clean: Vec<ClientAddress>,
 }
 
 /// What keeping feeds needs of its surroundings.
@@ -203,7 +210,11 @@ impl Keeper {
     }
 
     pub(super) async fn try_in(&self, slot: &Arc<Slot>, copy: Copy) -> bool {
-        let before = slot.state().loaded.clone();
+        let loaded = slot.state().loaded.clone();
+        let before = loaded.map(|loaded| Earlier {
+            loaded,
+            clean: self.needs.recent.served_well(),
+        });
         match self.judge(slot, &copy, before).await {
             Judged::Taken(guarded) => {
                 if !self.begin_trial(slot, &guarded, &copy).await {
@@ -236,16 +247,19 @@ impl Keeper {
         &self,
         slot: &Arc<Slot>,
         copy: &Copy,
-        before: Option<Arc<LoadedFeed>>,
+        before: Option<Earlier>,
     ) -> Judged {
         let (body, slot) = (copy.body.clone(), Arc::clone(slot));
-        let (view, clean) = (self.needs.sources.view(), self.needs.recent.all());
+        let view = self.needs.sources.view();
         let (fetched, now) = (copy.fetched, self.needs.clock.now());
         let task = tokio::task::spawn_blocking(move || {
             let (feed, policy) = (Arc::clone(&slot.feed), view.setup.policy);
-            let judged = judge(&body, &feed, &view.setup.guard, before.as_deref(), now);
-            let (Judged::Taken(guarded), Some(_), false) = (&judged, before, clean.is_empty())
-            else {
+            let (loaded, clean) = match before {
+                Some(before) => (Some(before.loaded), before.clean),
+                None => (None, Vec::new()),
+            };
+            let judged = judge(&body, &feed, &view.setup.guard, loaded.as_deref(), now);
+            let (Judged::Taken(guarded), false) = (&judged, clean.is_empty()) else {
                 return judged;
             };
             let next = LoadedFeed::new(feed, guarded.listing.clone(), fetched);

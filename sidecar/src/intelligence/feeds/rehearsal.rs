@@ -1,5 +1,5 @@
 //! A new version's trial: for a while what it adds is in shadow, so that it is seen whom it would refuse.
-//! The version before stays in force until then. If too many addresses that were lately served well would
+//! The version before stays in force until then. If too many addresses that were lately answered clean would
 //! be refused, it is held; a person may end the trial early.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use reputation::UnixSeconds;
 
 use super::guard::Guarded;
-use super::keeper::Keeper;
+use super::keeper::{Earlier, Keeper};
 use super::last_good::Copy;
 use super::slot::{Judged, Slot, Trial};
 
@@ -65,7 +65,12 @@ impl Keeper {
         }
         let _taking = self.taking.read().await;
         let trial = self.back_out(slot)?;
-        match self.judge(slot, &trial.copy, Some(trial.before)).await {
+        let before = Earlier {
+            loaded: trial.before,
+            // A trial may be too short for anybody to come back: once is enough.
+            clean: self.needs.recent.all(),
+        };
+        match self.judge(slot, &trial.copy, Some(before)).await {
             Judged::Taken(guarded) => self.take(slot, guarded, trial.copy).await,
             Judged::Held(guarded, hold) => self.hold(slot, guarded, trial.copy, &hold),
             Judged::Refused { cause, why } => self.refuse(slot, cause, why),

@@ -33,6 +33,7 @@ pub use acquaintances::{Acquaintances, Candidate};
 pub use availability::Closed;
 pub use gate::{Asked, Gate, GateNeeds};
 use limits::Limits;
+pub use networks::network_of;
 pub use status::ProviderStatus;
 
 use crate::config::{self, Config, ProviderKind, SecretName};

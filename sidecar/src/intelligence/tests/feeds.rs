@@ -196,14 +196,51 @@ async fn trust_with_an_end_ends_although_its_list_is_gone_and_many_end_together(
 async fn a_version_that_refuses_addresses_served_well_is_held() {
     let harness = Harness::start_with(&[("hard", "198.19.0.1\n")], HARD).await;
     harness.published(|_| true).await;
-    for low in 0..20 {
-        harness.verdict(&format!("198.18.0.{low}")).await;
-    }
-    harness.write("hard", "198.19.0.1\n198.18.0.0/24\n");
+    harness.serve_well().await;
+    harness.write("hard", "198.19.0.1\n198.18.0.0/19\n");
     until(|| harness.intelligence.feeds()[0].held).await;
     let because = harness.intelligence.feeds()[0].held_because.clone();
     assert!(because.unwrap().contains("20 of 20 addresses"));
-    assert_eq!(harness.verdict("198.18.0.3").await.action, Action::Allow);
+    assert_eq!(harness.verdict("198.18.3.1").await.action, Action::Allow);
+}
+
+impl Harness {
+    /// Twenty visitors from as many networks, who come back an hour later.
+    async fn serve_well(&self) {
+        for pause in [0, 3600] {
+            self.clock.advance(pause);
+            for network in 0..20 {
+                self.verdict(&format!("198.18.{network}.1")).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn attackers_with_many_addresses_do_not_hold_the_list_that_names_them() {
+    let harness = Harness::start_with(&[("hard", "198.19.0.1\n")], HARD).await;
+    harness.published(|_| true).await;
+    harness.serve_well().await;
+    let attacker = |index: u32| std::net::Ipv4Addr::from(0x0b00_0000 + index * 257);
+    for index in 0..5000 {
+        harness.verdict(&attacker(index).to_string()).await;
+    }
+    // The last sixty are more than a hundredth of everybody who was seen lately.
+    let named: String = (4940..5000)
+        .map(|index| format!("{}\n", attacker(index)))
+        .collect();
+    let named = format!("198.19.0.1\n{named}");
+    harness.write("hard", &named);
+    until(|| harness.intelligence.feeds()[0].entries == 61).await;
+    let last = attacker(4999).to_string();
+    harness
+        .published(|now| harness.reason(now, &last).is_some())
+        .await;
+    // Those who were served well before the attack still count.
+    harness.write("hard", &format!("{named}198.18.0.0/19\n"));
+    until(|| harness.intelligence.feeds()[0].held).await;
+    let because = harness.intelligence.feeds()[0].held_because.clone();
+    assert!(because.unwrap().contains("20 of 20 addresses"));
 }
 
 #[tokio::test]

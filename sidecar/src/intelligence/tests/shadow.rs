@@ -245,9 +245,10 @@ async fn a_version_on_trial_is_a_success_of_its_source_from_its_arrival_on() {
 
 #[tokio::test]
 async fn a_version_that_would_refuse_whom_its_trial_saw_served_well_is_held() {
-    let harness = try_version("198.18.1.0/24\n").await;
-    for host in 1..=8 {
+    let harness = try_version("198.18.1.0/24\n198.18.2.0/24\n").await;
+    for host in 1..=4 {
         harness.verdict(&format!("198.18.1.{host}")).await;
+        harness.verdict(&format!("198.18.2.{host}")).await;
     }
     harness.clock.advance(601);
     until(|| harness.intelligence.feeds()[0].held).await;
