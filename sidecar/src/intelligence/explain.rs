@@ -8,13 +8,14 @@ pub use shown::{Context, Coverage, Explanation, Rule, SourceWord, Vouched};
 use std::time::Duration;
 
 use reputation::lookup::Found;
-use reputation::score::Cap;
+use reputation::score::{Cap, Indicator};
 use reputation::{Action, Cidr, ClientAddress, Decision, DecisionKind, UnixSeconds, Verdict};
 
-use super::answers::Key;
+use super::answers::{ByProvider, Key};
 use super::crowdsec::Heard;
 use super::feeds::Hearing;
 use super::lookup::Lookup;
+use super::sources::View;
 use super::weigh::{Life, verdict_by, verdict_of};
 use crate::snapshot::class_of;
 use words::Words;
@@ -29,13 +30,11 @@ impl Lookup {
         let view = self.sources.view();
         let answers = self.kept_answers(&view.setup, address, now).await;
         let (indicators, score) = view.score(address, &answers, Hearing::InForce, now);
-        let words = Words::of(&indicators, now);
         let published = self.publisher.current();
         let found = published
             .as_ref()
             .and_then(|images| images.find(address, now))
             .filter(|found| !found.is_open());
-        let host = Cidr::host(address);
         let heard = match &found {
             Some(_) => Heard::default(),
             None => {
@@ -43,25 +42,8 @@ impl Lookup {
                 self.streams.hear(&view.setup, address, deadline).await
             }
         };
-        let by_live = heard.decision.as_ref();
-        let verdict = match (&found, by_live) {
-            (Some(found), _) => verdict_of(found, address, host, now),
-            (None, Some(decision)) => verdict_by(decision, host, 0),
-            (None, None) => view.weigh(address, host, &answers, Life::Final { ttl_s: 0 }, now),
-        };
+        let (verdict, rule) = ruling(&view, found.as_ref(), &heard, address, &answers, now);
         let shadow = view.in_shadow(&verdict, address, &answers, now);
-        let rule = match (&found, by_live) {
-            (Some(found), _) => Some(Rule::of(found, address)),
-            (None, Some(decision)) => Some(Rule::of_decision(decision)),
-            (None, None) => Rule::of_score(&verdict, Key::of(address).prefix()),
-        };
-        let mut sources = view.feed_words(address, &words, now);
-        sources.extend(view.provider_words(address, &answers, &words, now));
-        sources.extend(view.database_words(address, &words, now));
-        let vouched = |cap: Cap| {
-            let by = indicators.get(cap.by)?.source.clone();
-            Some(Vouched { by, from: cap.from })
-        };
         Explanation {
             address,
             action: verdict.action,
@@ -71,9 +53,9 @@ impl Lookup {
             decision_id: verdict.decision,
             rule,
             decisions: self.decisions_on(address, heard.decision, now),
-            sources,
+            sources: source_words(&view, address, &answers, &indicators, now),
             combined: score.value,
-            cap: score.cap.and_then(vouched),
+            cap: score.cap.and_then(|cap| vouched(&indicators, cap)),
             shadow,
             coverage: Coverage {
                 answered: score.coverage.answered,
@@ -146,4 +128,47 @@ impl Rule {
             expires: None,
         })
     }
+}
+
+/// What is done about `address`, and by which rule: by an image's, else by a Local API's, else by what all
+/// say together.
+fn ruling(
+    view: &View,
+    found: Option<&Found<'_>>,
+    heard: &Heard,
+    address: ClientAddress,
+    answers: &ByProvider,
+    now: UnixSeconds,
+) -> (Verdict, Option<Rule>) {
+    let host = Cidr::host(address);
+    if let Some(found) = found {
+        let verdict = verdict_of(found, address, host, now);
+        return (verdict, Some(Rule::of(found, address)));
+    }
+    if let Some(decision) = &heard.decision {
+        let verdict = verdict_by(decision, host, 0);
+        return (verdict, Some(Rule::of_decision(decision)));
+    }
+    let verdict = view.weigh(address, host, answers, Life::Final { ttl_s: 0 }, now);
+    let rule = Rule::of_score(&verdict, Key::of(address).prefix());
+    (verdict, rule)
+}
+
+fn source_words(
+    view: &View,
+    address: ClientAddress,
+    answers: &ByProvider,
+    indicators: &[Indicator],
+    now: UnixSeconds,
+) -> Vec<SourceWord> {
+    let words = Words::of(indicators, now);
+    let mut sources = view.feed_words(address, &words, now);
+    sources.extend(view.provider_words(address, answers, &words, now));
+    sources.extend(view.database_words(address, &words, now));
+    sources
+}
+
+fn vouched(indicators: &[Indicator], cap: Cap) -> Option<Vouched> {
+    let by = indicators.get(cap.by)?.source.clone();
+    Some(Vouched { by, from: cap.from })
 }

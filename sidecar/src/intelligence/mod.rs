@@ -23,11 +23,13 @@ mod search;
 pub mod setup;
 mod siblings;
 pub mod sources;
+mod start;
 mod take_over;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tidy;
 mod trials;
 mod undisturbed;
 mod weigh;
@@ -38,7 +40,7 @@ use std::time::Duration;
 
 use reputation::manifest::SnapshotVersion;
 use reputation::mode::{Mode, ModeOverride};
-use reputation::{ClientAddress, Decision, DecisionId, Policy, UnixSeconds, Verdict};
+use reputation::{ClientAddress, Decision, DecisionId, Policy, Verdict};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -59,25 +61,19 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{HttpClient, Routes};
 use crate::secrets::{Secrets, Trial, Vault};
-use crate::snapshot::{Changed, Publisher, Workshop};
+use crate::snapshot::{Changed, Publisher};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Metrics, Sparing, chain};
+use crate::telemetry::Metrics;
 use answers::Answers;
-use crowdsec::{Copies, Streams};
+use crowdsec::Streams;
 use decisions::Decisions;
 use epochs::Epochs;
-use feeds::{Keeper, Needs};
+use feeds::Keeper;
 use lookup::Lookup;
 use modes::Modes;
 use recent::RecentlyClean;
-use siblings::Siblings;
 use sources::Sources;
 use undisturbed::undisturbed;
-
-/// How often the providers' quota is counted anew: a new day shows within it.
-const RECOUNT: Duration = Duration::from_secs(60);
-/// How often answers that count no more are cleared from the store.
-const PRUNE: Duration = Duration::from_secs(3600);
 
 /// What intelligence is made of.
 pub struct Parts {
@@ -121,47 +117,15 @@ impl Intelligence {
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let sources = Arc::new(Sources::default());
         let recent = Arc::new(RecentlyClean::default());
-        load(&sources, &parts).await?;
-        let publisher = Publisher::start(workshop(&sources, &parts));
-        let keeper = Keeper::new(
-            &parts.config.store.path,
-            needs(&sources, &recent, &publisher, &parts),
-        );
-        let streams = Streams {
-            http: parts.http.clone(),
-            publisher: publisher.clone(),
-            shutdown: parts.shutdown.clone(),
-            sources: Arc::clone(&sources),
-            clock: Arc::clone(&parts.clock),
-            metrics: Arc::clone(&parts.metrics),
-            phrasebook: Arc::default(),
-            copies: Arc::new(Copies::under(&parts.config.store.path)),
-            uncopied: Sparing::once_a_minute(),
-            joining: std::sync::Mutex::default(),
-        };
-        let streams = Arc::new(streams);
+        start::load(&sources, &parts).await?;
+        let publisher = Publisher::start(start::workshop(&sources, &parts));
+        let streams = Arc::new(start::streams(&sources, &publisher, &parts));
         let intelligence = Arc::new(Self {
-            decisions: Arc::new(Decisions::new(
-                Arc::clone(&sources),
-                Arc::clone(&parts.store),
-                publisher.clone(),
-                Arc::clone(&parts.clock),
-                Arc::clone(&parts.metrics),
-                Arc::clone(&recent),
-            )),
-            epochs: Arc::new(Epochs::new(
-                publisher.clone(),
-                Arc::clone(&parts.store),
-                Arc::clone(&parts.clock),
-            )),
+            decisions: Arc::new(start::decisions(&sources, &recent, &publisher, &parts)),
+            epochs: Arc::new(start::epochs(&publisher, &parts)),
             modes: Arc::new(Modes::new(&sources, &parts.store, &publisher, &parts.clock)),
-            keeper: Arc::new(keeper),
-            databases: Arc::new(databases::Keeper::new(databases::Needs {
-                publisher: publisher.clone(),
-                shutdown: parts.shutdown.clone(),
-                clock: Arc::clone(&parts.clock),
-                metrics: Arc::clone(&parts.metrics),
-            })),
+            keeper: Arc::new(start::keeper(&sources, &recent, &publisher, &parts)),
+            databases: Arc::new(start::databases(&publisher, &parts)),
             streams: Arc::clone(&streams),
             lookup: Lookup::new(
                 Arc::clone(&sources),
@@ -337,89 +301,5 @@ impl Intelligence {
 
     pub fn modes(&self) -> Vec<ModeOverride> {
         self.modes.in_force()
-    }
-
-    fn keep_tidy(self: &Arc<Self>, shutdown: &CancellationToken) {
-        let (decisions, ended) = (Arc::clone(&self.decisions), shutdown.clone());
-        tokio::spawn(async move {
-            ended.run_until_cancelled(decisions.sweep()).await;
-        });
-        let siblings = Siblings {
-            decisions: Arc::clone(&self.decisions),
-            modes: Arc::clone(&self.modes),
-            store: Arc::clone(&self.store),
-            publisher: self.publisher.clone(),
-        };
-        let ended = shutdown.clone();
-        tokio::spawn(async move {
-            ended.run_until_cancelled(siblings.follow()).await;
-        });
-        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        let ended = shutdown.clone();
-        tokio::spawn(async move {
-            ended.run_until_cancelled(prune(store, clock)).await;
-        });
-        let (sources, ended) = (Arc::clone(&self.sources), shutdown.clone());
-        tokio::spawn(async move {
-            ended.run_until_cancelled(recount(sources)).await;
-        });
-    }
-}
-
-async fn load(sources: &Sources, parts: &Parts) -> Result<(), StoreError> {
-    let decisions = parts.store.decisions().await?;
-    let by_id = decisions
-        .into_iter()
-        .map(|decision| (decision.id, Arc::new(decision)));
-    sources.set_decisions(by_id.collect());
-    sources.set_modes(parts.store.modes().await?);
-    Ok(())
-}
-
-fn needs(
-    sources: &Arc<Sources>,
-    recent: &Arc<RecentlyClean>,
-    publisher: &Publisher,
-    parts: &Parts,
-) -> Needs {
-    Needs {
-        http: parts.http.clone(),
-        publisher: publisher.clone(),
-        shutdown: parts.shutdown.clone(),
-        sources: Arc::clone(sources),
-        recent: Arc::clone(recent),
-        clock: Arc::clone(&parts.clock),
-        metrics: Arc::clone(&parts.metrics),
-    }
-}
-
-fn workshop(sources: &Arc<Sources>, parts: &Parts) -> Workshop {
-    Workshop {
-        sources: Arc::clone(sources),
-        store: Arc::clone(&parts.store),
-        clock: Arc::clone(&parts.clock),
-        shutdown: parts.shutdown.clone(),
-    }
-}
-
-async fn recount(sources: Arc<Sources>) {
-    loop {
-        tokio::time::sleep(RECOUNT).await;
-        for gate in &sources.view().setup.gates {
-            gate.recount().await;
-        }
-    }
-}
-
-async fn prune(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
-    let mut ticks = tokio::time::interval(PRUNE);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let before = UnixSeconds(clock.now().0.saturating_sub(answers::STALE_FOR));
-        match store.prune_verdicts(before).await {
-            Ok(pruned) => tracing::debug!(pruned, "old answers cleared from the store"),
-            Err(error) => tracing::warn!(error = chain(&error), "old answers stay in the store"),
-        }
     }
 }

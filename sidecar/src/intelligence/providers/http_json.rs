@@ -132,34 +132,26 @@ impl HttpJson {
         said.map_or_else(|| status.to_string(), |said| format!("{status}: {said}"))
     }
 
+    /// What stands at `pointer`, if it is not one of the values that stand for nothing.
+    fn at<'v>(&self, body: &'v Value, pointer: &Pointer) -> Option<&'v Value> {
+        let there = body.pointer(pointer.as_str());
+        there.filter(|there| !self.is_absent(there))
+    }
+
     fn read_word(&self, body: &Value) -> Outcome {
-        let at = |pointer: &Pointer| {
-            let there = body.pointer(pointer.as_str());
-            there.filter(|there| !self.is_absent(there))
-        };
+        let at = |pointer: &Pointer| self.at(body, pointer);
         if let Some(place) = self.answered.as_ref().filter(|place| at(place).is_none()) {
             let place = place.as_str();
             return Outcome::Malformed(format!("the answer has nothing at {place}"));
         }
+        let Some(score) = self.score_of(body) else {
+            let place = self.score.as_str();
+            return Outcome::Malformed(format!("the answer has no score at {place}"));
+        };
         let any = |pointers: &[Pointer]| pointers.iter().filter_map(at).any(says_something);
         let is_trusted = any(&self.trusted);
         let is_harmless = is_trusted || any(&self.harmless);
-        let score = match at(&self.score) {
-            Some(there) => self.scale.score(there),
-            None if self.score_optional && body.is_object() => Some(0),
-            None => None,
-        };
-        let Some(score) = score else {
-            return Outcome::Malformed(format!(
-                "the answer has no score at {}",
-                self.score.as_str()
-            ));
-        };
-        let named = self.categories.iter();
-        let mut categories: Vec<_> = named
-            .flat_map(|pointer| at(pointer).map_or_else(Vec::new, |there| names(pointer, there)))
-            .take(CATEGORIES)
-            .collect();
+        let mut categories = self.categories_of(body);
         if is_harmless {
             categories.insert(0, "whitelisted".to_owned());
         }
@@ -173,6 +165,22 @@ impl HttpJson {
             categories,
             observed: self.observed.as_ref().and_then(at).and_then(moment),
         })
+    }
+
+    fn score_of(&self, body: &Value) -> Option<u8> {
+        match self.at(body, &self.score) {
+            Some(there) => self.scale.score(there),
+            None if self.score_optional && body.is_object() => Some(0),
+            None => None,
+        }
+    }
+
+    fn categories_of(&self, body: &Value) -> Vec<String> {
+        let named = self.categories.iter().flat_map(|pointer| {
+            let there = self.at(body, pointer);
+            there.map_or_else(Vec::new, |there| names(pointer, there))
+        });
+        named.take(CATEGORIES).collect()
     }
 }
 
