@@ -105,6 +105,9 @@ enum Task {
         /// With what `cargo xtask package` has built before.
         #[arg(long)]
         packaged: bool,
+        /// Compile in containers, as `docker compose build` does where nothing is set.
+        #[arg(long, conflicts_with = "packaged")]
+        build: bool,
     },
     /// Write digests behind the images that docker-compose.yml and the Dockerfiles name; asks their registries.
     Pin,
@@ -188,7 +191,9 @@ impl Task {
             }
             Self::Package { parts } => package::run(&workspace, &parts),
             Self::Pin => pin::run(&workspace),
-            Self::Compose { packaged } => compose::run(&workspace, packaged),
+            Self::Compose { packaged, build } => {
+                compose::run(&workspace, compose::Making::chosen(packaged, build))
+            }
             Self::Envoy { version } => {
                 let binary = envoy::ensure(&workspace, &version)?;
                 say::line(binary.display());

@@ -8,6 +8,7 @@ mod collector;
 mod compose;
 mod debian;
 mod demo;
+mod engine;
 mod envoy;
 mod error;
 mod fetched;

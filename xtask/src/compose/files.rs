@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::engine::Engine;
+use super::Making;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::pin;
 use crate::workspace::Workspace;
@@ -26,7 +27,8 @@ impl Files {
             let text = std::fs::read_to_string(&from).map_err(Error::file("cannot read", &from))?;
             let folder = to.parent().unwrap_or(&to);
             std::fs::create_dir_all(folder).map_err(Error::file("cannot create", folder))?;
-            std::fs::write(&to, pin::unpinned(&text)).map_err(Error::file("cannot write", &to))?;
+            let text = files.led_to_copies(&pin::unpinned(&text));
+            std::fs::write(&to, text).map_err(Error::file("cannot write", &to))?;
         }
         Ok(files)
     }
@@ -35,15 +37,22 @@ impl Files {
         self.folder.join(file)
     }
 
-    /// What they are built on and run, but for the compiler, which nobody needs who takes what is built.
-    pub fn images(&self) -> Result<Vec<String>, Error> {
+    /// What is named of a Dockerfile in docker-compose.yml, led to the copy of it. An engine of our own has no network of
+    /// its own to give to what compiles.
+    fn led_to_copies(&self, compose: &str) -> String {
+        let here = format!("network: host\n    dockerfile: {}/", self.folder.display());
+        compose.replace("dockerfile: ", &here)
+    }
+
+    /// What they are built on and run, but for the compiler where nothing is compiled by them.
+    pub fn images(&self, making: Making) -> Result<Vec<String>, Error> {
         let mut all = Vec::new();
         for file in pin::FILES {
             let path = self.at(file);
             let text = std::fs::read_to_string(&path).map_err(Error::file("cannot read", &path))?;
             all.extend(pin::references(&text));
         }
-        all.retain(|image| !image.starts_with("rust:"));
+        all.retain(|image| making == Making::Inside || !image.starts_with("rust:"));
         Ok(all)
     }
 }

@@ -1,17 +1,18 @@
-//! The images that are ours, built of what `cargo xtask package` made, and what may and may not be in them.
+//! The images that are ours, of what `cargo xtask package` made or compiled in containers, and what may and may not be
+//! in them.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::bait::Bait;
-use super::engine::Engine;
 use super::files::Files;
-use super::stand_ins;
+use super::stack::Stack;
+use super::{Making, stand_ins};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{run, say};
 
-/// One that is built: its file, the stage, and the argument that takes what is there already.
+/// One that is built: its file, the stage, and the argument that says where the program comes from.
 struct Recipe {
     file: &'static str,
     target: Option<&'static str>,
@@ -21,40 +22,24 @@ struct Recipe {
 const SIDECAR: Recipe = Recipe {
     file: "sidecar/Dockerfile",
     target: None,
-    argument: "BINARY=packaged",
+    argument: "BINARY",
 };
 const FILTER: Recipe = Recipe {
     file: "filter/Dockerfile",
     target: None,
-    argument: "PLUGIN=packaged",
+    argument: "PLUGIN",
 };
 const EDGE: Recipe = Recipe {
     target: Some("edge"),
     ..FILTER
 };
 
-impl Recipe {
-    fn build(
-        &self,
-        engine: &Engine,
-        files: &Files,
-        context: &Path,
-        name: &str,
-        bait: &Bait,
-    ) -> Result<(), Error> {
-        say::step(format_args!("building {name}"));
-        let mut docker = engine.docker();
-        // Nothing that is packaged needs a network.
-        docker
-            .args(["build", "--quiet", "--network", "none", "--file"])
-            .arg(files.at(self.file));
-        docker.args(["--build-arg", self.argument, "--tag", name]);
-        if let Some(target) = self.target {
-            docker.args(["--target", target]);
-        }
-        bait.offer(&mut docker);
-        run::run(docker.arg(context).stdout(Stdio::null()))
-    }
+/// What images are built with.
+pub struct Site<'a> {
+    pub workspace: &'a Workspace,
+    pub engine: &'a Engine,
+    pub files: &'a Files,
+    pub making: Making,
 }
 
 /// The names of the three, of this run alone.
@@ -64,30 +49,42 @@ pub struct Images {
     filter: String,
 }
 
-/// What the sidecar's image may take, in bytes.
+/// What the images that are published may take, in bytes.
 const SIDECAR_LIMIT: u64 = 40_000_000;
+const FILTER_LIMIT: u64 = 400_000;
+const USER: &str = "65532:65532";
+const HEALTH: &str = "[CMD portcullis health]";
 
 impl Images {
-    /// Builds them with `bait` lying about, none of which may get in.
-    pub fn build(workspace: &Workspace, engine: &Engine, files: &Files) -> Result<Self, Error> {
+    pub fn named() -> Self {
         let name = |part: &str| format!("portcullis-check/{part}:{}", std::process::id());
-        let images = Self {
+        Self {
             sidecar: name("sidecar"),
             edge: name("edge"),
             filter: name("filter"),
-        };
-        let bait = Bait::lay(workspace)?;
-        for (recipe, name) in [
-            (SIDECAR, &images.sidecar),
-            (FILTER, &images.filter),
-            (EDGE, &images.edge),
-        ] {
-            recipe.build(engine, files, workspace.root(), name, &bait)?;
-            refuse_bait(engine, name, &bait)?;
         }
-        images.measure(engine)?;
-        images.look_into_filter(engine)?;
-        Ok(images)
+    }
+
+    /// Builds them with `bait` lying about, none of which may get in.
+    pub fn build(&self, site: &Site<'_>, stack: &Stack<'_>) -> Result<(), Error> {
+        let bait = Bait::lay(site.workspace)?;
+        match site.making {
+            Making::Inside => {
+                say::step("docker compose build, which compiles: this takes minutes");
+                stack.build(&bait)?;
+            }
+            Making::Here | Making::Before => {
+                SIDECAR.build(site, &self.sidecar, &bait)?;
+                EDGE.build(site, &self.edge, &bait)?;
+            }
+        }
+        FILTER.build(site, &self.filter, &bait)?;
+        for name in [&self.sidecar, &self.edge, &self.filter] {
+            refuse_bait(site.engine, name, &bait)?;
+        }
+        say::step("no secret that lies about is in a layer of an image");
+        self.look_into_sidecar(site.engine)?;
+        self.look_into_filter(site.engine)
     }
 
     /// Base images stay, for the next time.
@@ -96,25 +93,23 @@ impl Images {
         run::works(engine.docker().args(["image", "rm", "--force"]).args(names));
     }
 
-    fn measure(&self, engine: &Engine) -> Result<(), Error> {
-        let format = ["image", "inspect", "--format", "{{.Size}}"];
-        let size = printed(engine, &[&format[..], &[&self.sidecar]].concat())?;
-        let size: u64 = size.trim().parse().unwrap_or(u64::MAX);
-        let said = format!("the sidecar's image takes {} kB", size / 1000);
-        if size < SIDECAR_LIMIT {
-            say::step(said);
+    /// Whoever runs it without Compose has its user and its health check from the image alone.
+    fn look_into_sidecar(&self, engine: &Engine) -> Result<(), Error> {
+        require_small(engine, "sidecar", &self.sidecar, SIDECAR_LIMIT)?;
+        let user = inspected(engine, &self.sidecar, "{{.Config.User}}")?;
+        let health = inspected(engine, &self.sidecar, "{{.Config.Healthcheck.Test}}")?;
+        if (user.as_str(), health.as_str()) == (USER, HEALTH) {
             return Ok(());
         }
         Err(Error::Said(format!(
-            "{said}, not under {}",
-            SIDECAR_LIMIT / 1000
+            "the sidecar's image runs as {user:?} and asks for its health by {health:?}"
         )))
     }
 
     /// What reads a plugin out of an image wants one layer with one file.
     fn look_into_filter(&self, engine: &Engine) -> Result<(), Error> {
-        let format = ["image", "inspect", "--format", "{{len .RootFS.Layers}}"];
-        let layers = printed(engine, &[&format[..], &[&self.filter]].concat())?;
+        require_small(engine, "plugin", &self.filter, FILTER_LIMIT)?;
+        let layers = inspected(engine, &self.filter, "{{len .RootFS.Layers}}")?;
         // It cannot run, so any command will do.
         let container = printed(engine, &["create", &self.filter, "/plugin.wasm"])?;
         let container = container.trim();
@@ -129,14 +124,49 @@ impl Images {
         let listed = run::printed(Command::new("tar").arg("-tvf").arg(archive.path()))?;
         // Docker adds some empty files to every container.
         let files: Vec<_> = listed.lines().filter_map(filled).collect();
-        if layers.trim() == "1" && files == ["plugin.wasm"] {
+        if layers == "1" && files == ["plugin.wasm"] {
             return Ok(());
         }
-        let layers = layers.trim();
         Err(Error::Said(format!(
             "the plugin's image has {layers} layers and holds {files:?}, not just plugin.wasm"
         )))
     }
+}
+
+impl Recipe {
+    /// By Docker alone, as the Dockerfile's own comment says.
+    fn build(&self, site: &Site<'_>, name: &str, bait: &Bait) -> Result<(), Error> {
+        say::step(format_args!("building {name}"));
+        let mut docker = site.engine.docker();
+        docker
+            .args(["build", "--quiet", "--tag", name, "--file"])
+            .arg(site.files.at(self.file));
+        match site.making {
+            Making::Inside if site.engine.is_own() => drop(docker.args(["--network", "host"])),
+            Making::Inside => {}
+            // Nothing that is packaged needs a network.
+            Making::Here | Making::Before => {
+                let packaged = format!("{}=packaged", self.argument);
+                docker.args(["--network", "none", "--build-arg", &packaged]);
+            }
+        }
+        if let Some(target) = self.target {
+            docker.args(["--target", target]);
+        }
+        bait.offer(&mut docker);
+        run::run(docker.arg(site.workspace.root()).stdout(Stdio::null()))
+    }
+}
+
+fn require_small(engine: &Engine, what: &str, image: &str, limit: u64) -> Result<(), Error> {
+    let size = inspected(engine, image, "{{.Size}}")?;
+    let size: u64 = size.parse().unwrap_or(u64::MAX);
+    let said = format!("the {what}'s image takes {} kB", size / 1000);
+    if size < limit {
+        say::step(said);
+        return Ok(());
+    }
+    Err(Error::Said(format!("{said}, not under {}", limit / 1000)))
 }
 
 /// Sees that these images are there: pulled, or stood in for. Says which are not.
@@ -190,6 +220,12 @@ fn archive() -> Result<tempfile::NamedTempFile, Error> {
 
 fn printed(engine: &Engine, arguments: &[&str]) -> Result<String, Error> {
     run::printed(engine.docker().args(arguments))
+}
+
+/// What `docker image inspect` says of an image by this template.
+fn inspected(engine: &Engine, image: &str, format: &str) -> Result<String, Error> {
+    let told = printed(engine, &["image", "inspect", "--format", format, image])?;
+    Ok(told.trim().to_owned())
 }
 
 /// The name in a line of `tar -tv`, if it is a file with something in it.

@@ -2,8 +2,8 @@
 //! proven by requests, restarts and wrong values.
 
 mod bait;
+mod compiler;
 mod container;
-mod engine;
 mod files;
 mod images;
 mod proof;
@@ -11,41 +11,70 @@ mod stack;
 mod stand_ins;
 mod wrong;
 
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{package, say};
 
-use engine::Engine;
 use files::Files;
-use images::Images;
+use images::{Images, Site};
 use stack::Stack;
 
 /// What the profile `monitoring` starts. Only of Grafana there is no package to stand in for its image.
 const WATCHERS: [&str; 3] = ["prometheus", "alertmanager", GRAFANA];
 const GRAFANA: &str = "grafana";
 
-/// `packaged`: of what lies in target/image already.
-pub fn run(workspace: &Workspace, packaged: bool) -> Result<(), Error> {
-    if !packaged {
+/// Where what is in our images is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Making {
+    /// Here and now.
+    Here,
+    /// It lies in target/image already.
+    Before,
+    /// In containers, by the Dockerfiles' own stages.
+    Inside,
+}
+
+impl Making {
+    pub fn chosen(packaged: bool, build: bool) -> Self {
+        match (packaged, build) {
+            (true, _) => Self::Before,
+            (_, true) => Self::Inside,
+            _ => Self::Here,
+        }
+    }
+}
+
+pub fn run(workspace: &Workspace, making: Making) -> Result<(), Error> {
+    if making == Making::Here {
         package::run(workspace, &[])?;
     }
     let engine = Engine::ensure()?;
+    say::step(format_args!("with {}", engine.described()?));
     let files = Files::of(workspace, &engine)?;
-    let missing = images::fetch(workspace, &engine, &files.images()?)?;
+    let missing = images::fetch(workspace, &engine, &files.images(making)?)?;
     if let Some(image) = missing.iter().find(|image| !image.contains(GRAFANA)) {
         return Err(Error::Said(format!(
             "{image} cannot be had on this machine"
         )));
     }
-    let images = Images::build(workspace, &engine, &files)?;
+    let images = Images::named();
+    let mut stack = Stack::new(workspace, &engine, &files, &images)?;
+    let site = Site {
+        workspace,
+        engine: &engine,
+        files: &files,
+        making,
+    };
+    images.build(&site, &stack)?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::Said(format!("cannot start a runtime: {error}")))?;
     let proven = runtime.block_on(async {
-        let mut stack = Stack::new(workspace, &engine, &files, &images)?;
         wrong::values(&mut stack, workspace)?;
         prove(&mut stack).await?;
         proof::watched(&mut stack, &watchers(&missing)).await
     });
+    drop(stack);
     images.remove(&engine);
     proven?;
     say::line("docker-compose.yml holds what it promises.");

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use super::bait::Bait;
 use super::container::Container;
-use super::engine::Engine;
 use super::files::Files;
 use super::images::Images;
+use crate::engine::{Engine, Generation};
 use crate::error::Error;
 use crate::run;
 use crate::workspace::Workspace;
@@ -88,6 +89,16 @@ impl<'a> Stack<'a> {
         (Ipv4Addr::LOCALHOST, port.unwrap_or_default()).into()
     }
 
+    /// Builds what it runs, as a person does: nothing says that anything is packaged.
+    pub fn build(&self, bait: &Bait) -> Result<(), Error> {
+        let mut build = self.compose();
+        for chosen in ["PORTCULLIS_PLUGIN", "PORTCULLIS_BINARY"] {
+            build.env_remove(chosen);
+        }
+        bait.offer(&mut build);
+        run::run(build.arg("build"))
+    }
+
     /// Brings it up, as a person does.
     pub fn up(&self) -> Result<(), Error> {
         let output = self.try_up()?;
@@ -100,9 +111,12 @@ impl<'a> Stack<'a> {
 
     pub fn try_up(&self) -> Result<Output, Error> {
         let mut up = self.compose();
-        up.args(["up", "--detach", "--no-build"])
-            .args(&self.services);
-        run::capture(&mut up)
+        up.args(["up", "--detach", "--no-build"]);
+        if self.engine.generation() == Generation::Second {
+            let limit = LIMIT.as_secs().to_string();
+            up.args(["--wait", "--wait-timeout", &limit]);
+        }
+        run::capture(up.args(&self.services))
     }
 
     pub async fn until_well(&self) -> Result<(), Error> {

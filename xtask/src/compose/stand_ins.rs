@@ -7,7 +7,8 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::engine::Engine;
+use super::compiler;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{debian, envoy, redis, run, say};
@@ -20,6 +21,13 @@ struct Root {
 /// Makes `image` if we know how; whether we do.
 pub fn make(workspace: &Workspace, engine: &Engine, image: &str) -> Result<bool, Error> {
     let name = image.split([':', '@']).next().unwrap_or_default();
+    if name == "rust" {
+        say::step("laying a bare Debian with Rust");
+        let root = Root::empty()?;
+        compiler::fill(root.folder.path(), image)?;
+        root.import(engine, image, &compiler::CHANGES)?;
+        return Ok(true);
+    }
     let root = Root::new(workspace)?;
     match name {
         "alpine" => root.authorities(workspace)?,
@@ -34,18 +42,26 @@ pub fn make(workspace: &Workspace, engine: &Engine, image: &str) -> Result<bool,
         "prom/alertmanager" => "ENTRYPOINT [\"/bin/alertmanager\"]",
         _ => "CMD [\"/bin/sh\"]",
     };
-    root.import(engine, image, command)?;
+    root.import(engine, image, &[command])?;
     Ok(true)
 }
 
 impl Root {
-    /// With busybox and bash, both static.
-    fn new(workspace: &Workspace) -> Result<Self, Error> {
+    fn empty() -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(Error::file(
             "cannot create a folder in",
             std::env::temp_dir(),
         ))?;
-        let root = Self { folder };
+        // The root of a container is everybody's to read, unlike a temporary folder.
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), open)
+            .map_err(Error::file("cannot open", folder.path()))?;
+        Ok(Self { folder })
+    }
+
+    /// With busybox and bash, both static.
+    fn new(workspace: &Workspace) -> Result<Self, Error> {
+        let root = Self::empty()?;
         for path in ["etc", "tmp", "usr/bin", "usr/local/bin", "usr/local/share"] {
             root.directory(path, None)?;
         }
@@ -126,7 +142,7 @@ impl Root {
         Ok(())
     }
 
-    fn import(&self, engine: &Engine, image: &str, command: &str) -> Result<(), Error> {
+    fn import(&self, engine: &Engine, image: &str, changes: &[&str]) -> Result<(), Error> {
         say::step(format_args!(
             "standing in for {image}, from Debian's packages"
         ));
@@ -140,12 +156,11 @@ impl Root {
                 .arg("."),
         )?;
         let mut import = engine.docker();
-        let imported = run::capture(
-            import
-                .args(["import", "--change", command])
-                .arg(&archive)
-                .arg(image),
-        );
+        import.arg("import");
+        for change in changes {
+            import.args(["--change", change]);
+        }
+        let imported = run::capture(import.arg(&archive).arg(image));
         let _removed = fs::remove_file(&archive);
         match imported? {
             output if output.status.success() => Ok(()),

@@ -1,6 +1,7 @@
 //! The Docker engine that images are built and run by: the one that answers, or else one of our own, which ends with
 //! this value and leaves nothing behind.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +12,15 @@ use crate::{run, say};
 pub struct Engine {
     docker: PathBuf,
     own: Option<Own>,
+}
+
+/// Of Compose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// `docker-compose`
+    First,
+    /// `docker compose`, which can wait until all is well.
+    Second,
 }
 
 /// A daemon that we started.
@@ -57,12 +67,43 @@ impl Engine {
 
     /// Compose: version 2 if there is one, else `docker-compose`.
     pub fn compose(&self) -> Command {
-        if run::works(self.docker().args(["compose", "version"])) {
-            let mut compose = self.docker();
-            compose.arg("compose");
-            return compose;
+        match self.generation() {
+            Generation::Second => {
+                let mut compose = self.docker();
+                compose.arg("compose");
+                compose
+            }
+            Generation::First => {
+                let mut compose = self.lead(Command::new("docker-compose"));
+                // It builds by the `docker` that it finds.
+                compose.env("PATH", self.path());
+                compose
+            }
         }
-        self.lead(Command::new("docker-compose"))
+    }
+
+    pub fn generation(&self) -> Generation {
+        match run::works(self.docker().args(["compose", "version"])) {
+            true => Generation::Second,
+            false => Generation::First,
+        }
+    }
+
+    /// The versions of Docker and of Compose.
+    pub fn described(&self) -> Result<String, Error> {
+        let format = "Docker {{.Client.Version}}, engine {{.Server.Version}}";
+        let docker = run::printed(self.docker().args(["version", "--format", format]))?;
+        let compose = run::printed(self.compose().args(["version", "--short"]))?;
+        Ok(format!("{}, Compose {}", docker.trim(), compose.trim()))
+    }
+
+    /// Where programs are looked for, first of all beside our client.
+    fn path(&self) -> OsString {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let beside = self.docker.parent().map(Path::to_path_buf);
+        let beside = beside.filter(|folder| folder.is_absolute());
+        let folders = beside.into_iter().chain(std::env::split_paths(&path));
+        std::env::join_paths(folders).unwrap_or(path)
     }
 
     fn lead(&self, mut command: Command) -> Command {
