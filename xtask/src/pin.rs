@@ -1,6 +1,7 @@
 //! `cargo xtask pin`: writes the digest behind each image that docker-compose.yml and the Dockerfiles name, as its
-//! registry tells it now. A release pins; in the repository the tags stand alone.
+//! registry tells it now.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::error::Error;
@@ -14,11 +15,17 @@ pub const FILES: [&str; 3] = [
 ];
 
 pub fn run(workspace: &Workspace) -> Result<(), Error> {
+    by(workspace, None)
+}
+
+/// As [`run`]; `registries` says which registry answers for which, in the form of `registries.conf`.
+pub fn by(workspace: &Workspace, registries: Option<&Path>) -> Result<(), Error> {
+    run::require_installed("skopeo")?;
     for file in FILES {
         let path = workspace.at(file);
         let mut text = std::fs::read_to_string(&path).map_err(Error::file("cannot read", &path))?;
         for image in references(&text) {
-            let digest = digest(&image)?;
+            let digest = digest(&image, registries)?;
             say::line(format_args!("{file}: {image} is {digest}"));
             text = pinned(&text, &image, &digest);
         }
@@ -68,14 +75,20 @@ fn pinned(text: &str, image: &str, digest: &str) -> String {
 }
 
 /// Of the manifest for all platforms, which is what a pull of the tag is answered with.
-fn digest(image: &str) -> Result<String, Error> {
-    run::run(Command::new("docker").args(["pull", "--quiet", image]))?;
-    let format = "{{range .RepoDigests}}{{println .}}{{end}}";
-    let told =
-        run::printed(Command::new("docker").args(["image", "inspect", "--format", format, image]))?;
-    let digests = told.lines().find_map(|line| line.split_once('@'));
-    let digest = digests.map(|(_, digest)| digest.trim().to_owned());
-    digest.ok_or_else(|| Error::Said(format!("the registry told no digest of {image}")))
+fn digest(image: &str, registries: Option<&Path>) -> Result<String, Error> {
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["inspect", "--no-tags", "--format", "{{.Digest}}"]);
+    if let Some(registries) = registries {
+        skopeo.arg("--registries-conf").arg(registries);
+    }
+    let told = run::printed(skopeo.arg(format!("docker://{image}")))?;
+    let digest = told.trim();
+    match digest.starts_with("sha256:") {
+        true => Ok(digest.to_owned()),
+        false => Err(Error::Said(format!(
+            "the registry told no digest of {image}"
+        ))),
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod wrong;
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::release::rehearse;
 use crate::workspace::Workspace;
 use crate::{package, say};
 
@@ -75,6 +76,7 @@ pub fn run(workspace: &Workspace, making: Making) -> Result<(), Error> {
         proof::watched(&mut stack, &watchers(&missing)).await
     });
     drop(stack);
+    let proven = proven.and_then(|()| rehearse::sidecar::run(workspace, &engine, &images.sidecar));
     images.remove(&engine);
     proven?;
     say::line("docker-compose.yml holds what it promises.");

@@ -1,5 +1,6 @@
 //! Archives that depend on nothing but what is put into them: no times, no owners, no order of the disk.
 
+use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
 
 use flate2::read::GzDecoder;
@@ -38,6 +39,18 @@ pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         .write(Vec::new(), Compression::best());
     let written = packer.write_all(bytes).and_then(|()| packer.finish());
     written.map_err(|error| Error::Said(format!("cannot compress: {error}")))
+}
+
+/// The bytes, unpacked if they are compressed.
+pub fn plain(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
+    // RFC 1952: so begins what gzip wrote, and no tar.
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut unpacked = Vec::new();
+    let read = GzDecoder::new(bytes).read_to_end(&mut unpacked);
+    read.map_err(|error| Error::Said(format!("cannot uncompress: {error}")))?;
+    Ok(Cow::Owned(unpacked))
 }
 
 /// The file of this name in a compressed archive, if there is one.

@@ -9,7 +9,8 @@ mod image;
 mod oci;
 mod publish;
 mod push;
-mod rehearse;
+pub mod rehearse;
+mod saved;
 mod sbom;
 mod wasm;
 

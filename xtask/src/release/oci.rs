@@ -10,6 +10,8 @@ use sha2::{Digest as _, Sha256};
 use crate::error::Error;
 use crate::release::{read, write};
 
+pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const REFERENCE: &str = "org.opencontainers.image.ref.name";
@@ -144,13 +146,31 @@ impl Layout {
 
     /// Which machines the image is for, as its configuration says.
     pub fn platform(&self, image: &Descriptor) -> Result<Value, Error> {
-        let manifest = self.json(&self.path_of(image.digest())?)?;
-        let config = manifest.pointer("/config/digest").and_then(Value::as_str);
-        let config = self.json(&self.path_of(config.unwrap_or_default())?)?;
+        let config = self.configuration(image)?;
         match (config.get("os"), config.get("architecture")) {
             (Some(os), Some(architecture)) => Ok(json!({"os": os, "architecture": architecture})),
             _ => Err(self.faulty("says of no machine that it is for it")),
         }
+    }
+
+    pub fn configuration(&self, image: &Descriptor) -> Result<Value, Error> {
+        let manifest = self.json(&self.path_of(image.digest())?)?;
+        let config = manifest.pointer("/config/digest").and_then(Value::as_str);
+        self.json(&self.path_of(config.unwrap_or_default())?)
+    }
+
+    /// An image of this layout, said to be for machines of another architecture.
+    pub fn claimed(&self, image: &Descriptor, architecture: &str) -> Result<Descriptor, Error> {
+        let mut config = self.configuration(image)?;
+        let mut manifest = self.json(&self.path_of(image.digest())?)?;
+        if let Some(fields) = config.as_object_mut() {
+            fields.insert("architecture".to_owned(), json!(architecture));
+        }
+        let config = self.blob(CONFIG, config.to_string().as_bytes())?;
+        if let Some(fields) = manifest.as_object_mut() {
+            fields.insert("config".to_owned(), config.0);
+        }
+        self.blob(MANIFEST, manifest.to_string().as_bytes())
     }
 
     /// Takes over all blobs of another layout.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 use crate::release::archive::{Member, gzip, tar, unpack};
-use crate::release::oci::{Layout, hex};
+use crate::release::oci::{CONFIG, LAYER, Layout, hex};
 use crate::release::{VERSION, dist, image_layout, read, sbom, write};
 use crate::workspace::Workspace;
 use crate::{filter, run, say, toolchain};
@@ -21,8 +21,6 @@ pub const ARTEFACT: &str = "filter-oci";
 
 const MODULE: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 const RUNTIME: &str = "application/vnd.module.wasm.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 pub fn run(workspace: &Workspace, twice: bool) -> Result<(), Error> {
     let plugin = read(&filter::build(workspace, filter::Variant::Shipped)?)?;

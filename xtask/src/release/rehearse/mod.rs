@@ -1,5 +1,9 @@
 //! The plugin's way to a user, tried here: both forms of its image are pushed to a registry on this machine,
-//! fetched by digest, and what is found in them is the plugin, which a real Envoy then runs.
+//! fetched by digest, and what is found in them is the plugin, which a real Envoy then runs. What needs a Docker engine, the
+//! sidecar's image, is tried by `cargo xtask compose`.
+
+mod pins;
+pub mod sidecar;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -43,6 +47,7 @@ pub fn run(workspace: &Workspace) -> Result<(), Error> {
         write(&came_back, &found)?;
         say::step(format_args!("{} came back as {digest}", image.layout));
     }
+    pins::run(workspace, address, folder.path())?;
     let options = tests::Options {
         envoy: envoy::DEFAULT_VERSION.to_owned(),
         only: vec![TESTS.to_owned()],
