@@ -185,10 +185,11 @@ impl<'a> Stack<'a> {
         run::capture(exec.args(["exec", "-T", service]).args(command))
     }
 
-    /// A shell's command in a container of its own, in place of a service's.
-    pub fn compose_run(&self, service: &str, command: &str) -> Result<Output, Error> {
+    /// A container of its own, in place of a service's, with this command or the service's.
+    pub fn run_once(&self, service: &str, command: &[&str]) -> Result<Output, Error> {
         let mut once = self.compose();
-        run::capture(once.args(["run", "--rm", "--no-deps", "-T", service, command]))
+        let once = once.args(["run", "--rm", "--no-deps", "-T", service]);
+        run::capture(once.args(command))
     }
 
     pub fn kill(&self, service: &str) -> Result<(), Error> {
