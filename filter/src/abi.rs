@@ -108,6 +108,8 @@ thread_local! {
 /// Runs `work` on the VM's state. A host call never re-enters us (Envoy defers what it would call), so
 /// the borrow is always free; were it not, the callback would be left out rather than trap the VM.
 fn with_vm<R>(otherwise: R, work: impl FnOnce(&mut Vm) -> R) -> R {
+    #[cfg(feature = "timed")]
+    let _timed = crate::timed::Timed::begin(&Envoy);
     VM.with(|vm| match vm.try_borrow_mut() {
         Ok(mut vm) => work(&mut vm),
         Err(_) => otherwise,

@@ -43,6 +43,8 @@ mod snapshot;
 mod tally;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "timed")]
+mod timed;
 #[cfg(feature = "trap")]
 mod trap;
 mod turn;

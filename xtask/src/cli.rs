@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{
     audit, bench, compose, demo, envoy, filter, load, manifests, matrix, package, pin, release,
-    say, tests, upgrade, workflows,
+    say, soak, tests, upgrade, workflows,
 };
 
 #[derive(Parser)]
@@ -89,6 +89,16 @@ enum Task {
         quick: bool,
         #[arg(long, default_value = envoy::DEFAULT_VERSION)]
         envoy: String,
+    },
+    /// Try what takes long to show: memory, swaps of large snapshots, many proxies at once. About 25 minutes.
+    Soak {
+        /// Four minutes.
+        #[arg(long)]
+        quick: bool,
+        #[arg(long, default_value = envoy::DEFAULT_VERSION)]
+        envoy: String,
+        /// Only these; by default all.
+        parts: Vec<soak::Part>,
     },
     /// Run this build beside an earlier one, which is built first.
     Upgrade {
@@ -186,6 +196,18 @@ impl Task {
                 matrix::run(&workspace, &matrix::Options { versions, only })
             }
             Self::Load { quick, envoy } => load::run(&workspace, &load::Options { quick, envoy }),
+            Self::Soak {
+                quick,
+                envoy,
+                parts,
+            } => {
+                let options = soak::Options {
+                    quick,
+                    envoy,
+                    parts,
+                };
+                soak::run(&workspace, &options)
+            }
             Self::Upgrade { from, envoy } => {
                 upgrade::run(&workspace, &upgrade::Options { from, envoy })
             }

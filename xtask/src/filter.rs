@@ -17,6 +17,8 @@ pub enum Variant {
     Shipped,
     /// A build for tests whose configuration may name a callback in which the VM traps.
     Trap,
+    /// A build for `cargo xtask soak` that logs how long its callbacks took.
+    Timed,
 }
 
 impl Variant {
@@ -24,6 +26,7 @@ impl Variant {
         match self {
             Self::Shipped => "portcullis.wasm",
             Self::Trap => "portcullis-trap.wasm",
+            Self::Timed => "portcullis-timed.wasm",
         }
     }
 
@@ -31,14 +34,16 @@ impl Variant {
         match self {
             Self::Shipped => &[],
             Self::Trap => &["--features", "trap"],
+            Self::Timed => &["--features", "timed"],
         }
     }
 
-    /// Both variants have their own build folder, so that neither rebuilds the other.
+    /// Each variant has its own build folder, so that none rebuilds another.
     fn build_dir(self) -> &'static str {
         match self {
             Self::Shipped => "wasm",
             Self::Trap => "wasm-trap",
+            Self::Timed => "wasm-timed",
         }
     }
 }

@@ -27,6 +27,7 @@ mod release;
 mod run;
 mod say;
 mod sidecar;
+mod soak;
 mod system;
 mod tests;
 mod toolchain;

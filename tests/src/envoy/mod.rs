@@ -18,7 +18,7 @@ use crate::child::Child;
 use crate::client::{Connection, Request, Response};
 use crate::config::Plugin;
 use crate::error::KitError;
-use crate::prometheus;
+use crate::{process, prometheus};
 
 pub use builder::EnvoyBuilder;
 use listeners::{ANY_PORT, Listeners};
@@ -142,6 +142,11 @@ impl Envoy {
 
     pub fn is_alive(&mut self) -> bool {
         !self.child.has_ended()
+    }
+
+    /// Its memory in bytes, as far as it is resident.
+    pub fn memory(&self) -> u64 {
+        process::resident(self.child.id())
     }
 
     /// CPU time that all its threads have used, in nanoseconds.

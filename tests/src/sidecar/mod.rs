@@ -13,6 +13,7 @@ use crate::child::{Child, Signal};
 use crate::client::{Request, Response};
 use crate::config::Endpoint;
 use crate::error::KitError;
+use crate::process;
 
 pub use builder::SidecarBuilder;
 
@@ -146,22 +147,23 @@ impl Sidecar {
 
     /// Its memory in bytes, as far as it is resident.
     pub fn memory(&self) -> u64 {
-        self.bytes_of("VmRSS:")
+        self.child
+            .as_ref()
+            .map_or(0, |child| process::resident(child.id()))
     }
 
     /// The most of it that was resident at any time.
     pub fn peak_memory(&self) -> u64 {
-        self.bytes_of("VmHWM:")
+        self.child
+            .as_ref()
+            .map_or(0, |child| process::most_resident(child.id()))
     }
 
-    fn bytes_of(&self, field: &str) -> u64 {
-        let id = self.child.as_ref().map(Child::id).unwrap_or_default();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let mut fields = status.lines().filter_map(|line| line.strip_prefix(field));
-        let kilobytes = fields.next().and_then(|line| line.trim().split(' ').next());
-        1024 * kilobytes
-            .and_then(|number| number.parse().ok())
-            .unwrap_or(0_u64)
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> usize {
+        self.child
+            .as_ref()
+            .map_or(0, |child| process::open_files(child.id()))
     }
 
     pub fn signal(&self, signal: Signal) {

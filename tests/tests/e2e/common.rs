@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kit::envoy::{CONNECTIONS, EnvoyBuilder};
+use kit::envoy::EnvoyBuilder;
 use kit::sidecar::{Addresses, SidecarBuilder};
-use kit::{Connection, Envoy, RawSidecar, Request, Sidecar, Upstream, eventually_async};
+use kit::{Envoy, RawSidecar, Sidecar, Upstream, eventually_async};
 use serde_json::Value;
 
 /// Longer than anything that is awaited takes on a busy machine; shorter than patience.
@@ -28,7 +28,7 @@ pub struct RawEdge {
 }
 
 /// Connections that together reach every worker.
-pub struct Workers(Vec<Connection>);
+pub struct Workers(kit::Workers);
 
 /// A sidecar whose one list holds the canary and these lines.
 pub fn sidecar_that_blocks(lines: &[&str]) -> SidecarBuilder {
@@ -121,38 +121,13 @@ impl RawEdge {
 
 impl Workers {
     pub async fn of(envoy: &Envoy) -> Self {
-        let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
-            connections.push(envoy.connect().await.unwrap());
-        }
-        Self(connections)
+        Self(kit::Workers::of(envoy).await.unwrap())
     }
 
     /// Waits until every worker answers this client with this status.
     pub async fn all_answer(&mut self, client: &str, status: u16) -> bool {
-        let end = tokio::time::Instant::now() + LIMIT;
-        while tokio::time::Instant::now() < end {
-            if self
-                .statuses(client)
-                .await
-                .iter()
-                .all(|&have| have == status)
-            {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        false
-    }
-
-    /// What each connection answers now.
-    pub async fn statuses(&mut self, client: &str) -> Vec<u16> {
-        let request = Request::get("/").from_client(client);
-        let mut statuses = Vec::new();
-        for connection in &mut self.0 {
-            statuses.push(connection.send(&request).await.unwrap().status);
-        }
-        statuses
+        let answered = self.0.all_answer(client, status, LIMIT).await;
+        answered.unwrap()
     }
 }
 

@@ -35,6 +35,7 @@ mod isolation;
 mod limits;
 mod local_replies;
 mod logs;
+mod many_proxies;
 mod mesh;
 mod metrics;
 mod monitor;

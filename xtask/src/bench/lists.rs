@@ -30,18 +30,24 @@ fn write(folder: &Path, numbers: Range<u32>) -> Result<PathBuf, Error> {
     if path.is_file() {
         return Ok(path);
     }
-    let mut text = String::new();
-    for number in numbers {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}", address(number));
-    }
+    let text = text(numbers);
     let partial = path.with_extension("partial");
     std::fs::write(&partial, text).map_err(Error::file("cannot write", &partial))?;
     std::fs::rename(&partial, &path).map_err(Error::file("cannot place", &path))?;
     Ok(path)
 }
 
-fn address(number: u32) -> Ipv4Addr {
+/// The lines of a list; no two numbers have one address.
+pub fn text(numbers: Range<u32>) -> String {
+    let mut text = String::new();
+    for number in numbers {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", address(number));
+    }
+    text
+}
+
+pub fn address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(FIRST + (number.wrapping_mul(SPREAD) & MASK))
 }
 

@@ -1,5 +1,7 @@
 //! Load by wrk, pinned to one core, and what it cost whoever took it.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use kit::Envoy;
@@ -46,6 +48,11 @@ impl Wrk {
         let requests = self.load(url, &[])?;
         let nanos = u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX);
         Ok(Cost { nanos, requests })
+    }
+
+    /// As many requests as `to` can take in a slice, each as `script` says; returns how many there were.
+    pub fn scripted(&self, to: SocketAddr, script: &Path) -> Result<u32, Error> {
+        self.load(&format!("http://{to}/"), &["-s", &script.to_string_lossy()])
     }
 
     /// Loads `url` for a slice; returns how many requests were answered, all of them well.

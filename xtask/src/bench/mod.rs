@@ -6,14 +6,14 @@
 mod bare;
 mod contest;
 mod edge;
-mod lists;
-mod load;
+pub mod lists;
+pub mod load;
 pub mod policy;
 pub mod redis;
 mod report;
 mod sidecar;
 pub mod stage;
-mod statistics;
+pub mod statistics;
 
 use std::path::PathBuf;
 

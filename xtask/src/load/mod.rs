@@ -5,9 +5,9 @@
 //! a second, beside Envoy without the plugin in the same run). `pace` makes the load, `tally` counts what
 //! came of it.
 
-mod pace;
-mod stage;
-mod tally;
+pub mod pace;
+pub mod stage;
+pub mod tally;
 
 use std::time::Duration;
 

@@ -26,6 +26,16 @@ pub struct Pace {
 #[derive(Debug, Clone)]
 pub struct Clients {
     strangers_before: u64,
+    asked: Asked,
+}
+
+/// What is asked about them.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    /// Envoy, for a page.
+    Page,
+    /// The sidecar, for a verdict, as the plugin does for whom it holds.
+    Verdict,
 }
 
 pub struct Load {
@@ -53,13 +63,28 @@ impl Clients {
     pub fn with_strangers() -> Self {
         Self {
             strangers_before: 0,
+            asked: Asked::Page,
         }
+    }
+
+    /// The sidecar is asked about them.
+    pub fn for_verdicts(mut self) -> Self {
+        self.asked = Asked::Verdict;
+        self
     }
 
     /// None of those who came as strangers in so many requests before.
     pub fn after(mut self, requests: usize) -> Self {
         self.strangers_before = u64::try_from(requests).unwrap_or(0) / ONE_IN + 1;
         self
+    }
+
+    fn request(&self, number: u64) -> Request {
+        let address = self.address(number);
+        match self.asked {
+            Asked::Page => Request::get("/").from_client(&address),
+            Asked::Verdict => Request::get(&format!("/v1/verdict/{address}?wait_ms=8")),
+        }
     }
 
     fn address(&self, number: u64) -> String {
@@ -136,7 +161,7 @@ async fn work(edge: SocketAddr, queue: Queue, clients: Arc<Clients>) -> Result<T
     loop {
         let next = queue.lock().await.recv().await;
         let Some(due) = next else { return Ok(tally) };
-        let request = Request::get("/").from_client(&clients.address(due.number));
+        let request = clients.request(due.number);
         let mut open = match connection.take() {
             Some(open) => open,
             None => Connection::open(edge).await?,

@@ -99,7 +99,7 @@ impl Stage {
 
 /// The shipped configuration, enforcing, behind one trusted proxy, so that requests can say for which
 /// client they come.
-fn base() -> Result<EdgeConfig, Error> {
+pub fn base() -> Result<EdgeConfig, Error> {
     let mut config = EdgeConfig::shipped()?;
     config.set_mode("enforce")?;
     config.set_hops(1)?;
