@@ -32,7 +32,7 @@ fn check_config(rendered: &Rendered, change: impl FnOnce(&mut Vec<(String, Strin
         text.replace("/var/lib/portcullis", state.to_str().unwrap())
     };
     for secret in ["admin", "redis"] {
-        std::fs::write(folder.path().join(secret), "a-word-of-some-length").unwrap();
+        std::fs::write(folder.path().join(secret), "a-word-long-enough-for-a-token").unwrap();
     }
     let config = folder.path().join("portcullis.toml");
     let toml = text(&rendered.one("ConfigMap", "portcullis")["data"]["portcullis.toml"]);
