@@ -67,7 +67,7 @@ impl Handler for Edge {
         request: Request<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Reply, Problem> {
-        let (path, query) = (request.uri().path(), request.uri().query());
+        let path = request.uri().path();
         if path == "/v1/refusals" {
             exchange.route = "refusals";
             no_page(request.headers())?;
@@ -85,26 +85,23 @@ impl Handler for Edge {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Problem::new(Kind::WrongMethod("GET, HEAD")));
         }
-        match (route, argument) {
-            ("reputation", address) => {
+        // Before anything is refused: the path of what has a route is not logged.
+        exchange.route = match route {
+            "verdict" => "verdict",
+            "manifest" => "manifest",
+            "parts" => "part",
+            "reputation" => {
                 exchange.route = "reputation";
-                self.reputation(address)
+                return self.reputation(argument);
             }
-            _ => {
-                // Before anything is refused: the path of what has a route is not logged.
-                exchange.route = match route {
-                    "verdict" => "verdict",
-                    "manifest" => "manifest",
-                    "parts" => "part",
-                    _ => return Err(Problem::new(Kind::NotFound)),
-                };
-                no_page(request.headers())?;
-                let wire = self.understand(request.headers())?;
-                let mut reply = self.tell(argument, query, exchange).await?;
-                reply.headers_mut().insert(&WIRE, value(wire));
-                Ok(reply)
-            }
-        }
+            _ => return Err(Problem::new(Kind::NotFound)),
+        };
+        no_page(request.headers())?;
+        let wire = self.understand(request.headers())?;
+        let query = request.uri().query();
+        let mut reply = self.tell(argument, query, exchange).await?;
+        reply.headers_mut().insert(&WIRE, value(wire));
+        Ok(reply)
     }
 }
 

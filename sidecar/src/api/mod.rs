@@ -93,60 +93,68 @@ impl Listeners {
         let Some(backing) = shutdown.run_until_cancelled(backing).await else {
             return Ok(());
         };
-        let Backing {
-            intelligence,
-            token,
-            watch,
-            store,
-            proxies,
-            level,
-            trail,
-            clock,
-        } = backing?;
+        let backing = backing?;
         // Only here is it set.
-        let _first = snapshots.set(intelligence.snapshots());
-        let refusals = Arc::new(Refusals::new(Arc::clone(&clock)));
-        let edge = edge::Edge::new(
-            Arc::clone(&intelligence),
-            Arc::clone(&refusals),
-            Arc::clone(&metrics),
-            shutdown.clone(),
-        );
-        let orders = Orders::new(Arc::clone(&intelligence), trail);
-        let (orders, door) = (Arc::new(orders), Arc::new(Door::new(token)));
-        let console = Console::new(Needs {
-            intelligence: Arc::clone(&intelligence),
-            orders: Arc::clone(&orders),
-            door: Arc::clone(&door),
-            proxies,
-            refusals: Arc::clone(&refusals),
-            metrics: Arc::clone(&metrics),
-            clock: Arc::clone(&clock),
-        });
-        let trials = Trials::new(Arc::clone(&intelligence), Arc::clone(&watch));
-        let examiner = Examiner::new(Examined {
-            intelligence: Arc::clone(&intelligence),
-            metrics: Arc::clone(&metrics),
-            watch,
-            store,
-            clock: Arc::clone(&clock),
-        });
-        let admin = admin::Admin {
-            intelligence,
-            orders,
-            door,
-            examiner,
-            trials,
-            refusals,
-            level,
-            clock,
-            console,
-        };
+        let _first = snapshots.set(backing.intelligence.snapshots());
+        let refusals = Arc::new(Refusals::new(Arc::clone(&backing.clock)));
+        let edge = backing.edge(&refusals, &metrics, &shutdown);
+        let admin = backing.admin(refusals, &metrics);
         let (counting, told) = (Arc::clone(&metrics), shutdown.clone());
         serving.spawn(server::serve(self.edge, edge, counting, told));
         serving.spawn(server::serve(self.admin, admin, metrics, shutdown));
         serving.join_all().await;
         Ok(())
+    }
+}
+
+impl Backing {
+    /// What Envoy asks.
+    fn edge(
+        &self,
+        refusals: &Arc<Refusals>,
+        metrics: &Arc<Metrics>,
+        shutdown: &CancellationToken,
+    ) -> edge::Edge {
+        edge::Edge::new(
+            Arc::clone(&self.intelligence),
+            Arc::clone(refusals),
+            Arc::clone(metrics),
+            shutdown.clone(),
+        )
+    }
+
+    /// What operators ask and order, by program or by browser.
+    fn admin(self, refusals: Arc<Refusals>, metrics: &Arc<Metrics>) -> admin::Admin {
+        let orders = Arc::new(Orders::new(Arc::clone(&self.intelligence), self.trail));
+        let door = Arc::new(Door::new(self.token));
+        let console = Console::new(Needs {
+            intelligence: Arc::clone(&self.intelligence),
+            orders: Arc::clone(&orders),
+            door: Arc::clone(&door),
+            proxies: self.proxies,
+            refusals: Arc::clone(&refusals),
+            metrics: Arc::clone(metrics),
+            clock: Arc::clone(&self.clock),
+        });
+        let trials = Trials::new(Arc::clone(&self.intelligence), Arc::clone(&self.watch));
+        let examiner = Examiner::new(Examined {
+            intelligence: Arc::clone(&self.intelligence),
+            metrics: Arc::clone(metrics),
+            watch: self.watch,
+            store: self.store,
+            clock: Arc::clone(&self.clock),
+        });
+        admin::Admin {
+            intelligence: self.intelligence,
+            orders,
+            door,
+            examiner,
+            trials,
+            refusals,
+            level: self.level,
+            clock: self.clock,
+            console,
+        }
     }
 }
 

@@ -114,16 +114,7 @@ fn explained(explanation: &Explanation) -> String {
     } = explanation;
     let (action, band) = (action.name(), band.name());
     let mut text = format!("{address}: {action} ({band}, score {score}, {reason})\n");
-    match &explanation.rule {
-        Some(deciding) => text.push_str(&format!("decided by: {}\n", rule(deciding))),
-        None => text.push_str("decided by: no list or decision holds it\n"),
-    }
-    let may_be_refused = explanation.band != Band::Clean;
-    if let Some(id) = explanation.decision_id.filter(|_| may_be_refused) {
-        text.push_str(&format!(
-            "a refused client sees: x-portcullis-decision: {id}\n"
-        ));
-    }
+    text.push_str(&decided(explanation));
     if !explanation.decisions.is_empty() {
         text.push_str(&format!("\n{}", rows(&explanation.decisions)));
     }
@@ -143,6 +134,21 @@ fn explained(explanation: &Explanation) -> String {
             shadow.action.name(),
             shadow.band.name(),
             shadow.reason
+        ));
+    }
+    text
+}
+
+/// The rule, and how a client that it refuses would name it.
+fn decided(explanation: &Explanation) -> String {
+    let mut text = match &explanation.rule {
+        Some(deciding) => format!("decided by: {}\n", rule(deciding)),
+        None => "decided by: no list or decision holds it\n".to_owned(),
+    };
+    let may_be_refused = explanation.band != Band::Clean;
+    if let Some(id) = explanation.decision_id.filter(|_| may_be_refused) {
+        text.push_str(&format!(
+            "a refused client sees: x-portcullis-decision: {id}\n"
         ));
     }
     text

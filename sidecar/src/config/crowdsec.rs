@@ -125,15 +125,7 @@ pub(super) fn validate(section: &mut Section<'_>, name: Option<String>) -> Optio
     let fallback = section.get("fallback_remediation", value::one_of(&REMEDIATIONS));
     let usage_metrics = section.get("usage_metrics", usage_metrics);
     if live.is_some() {
-        for key in ["refresh", "usage_metrics"]
-            .into_iter()
-            .filter(|key| section.has(key))
-        {
-            section.fault(
-                key,
-                "belongs to mode = \"stream\", in which decisions are held",
-            );
-        }
+        refuse_those_of_a_stream(section);
     }
     Some(CrowdSec {
         live,
@@ -145,6 +137,17 @@ pub(super) fn validate(section: &mut Section<'_>, name: Option<String>) -> Optio
         fallback: fallback.unwrap_or(Remediation::Ban),
         usage_metrics: usage_metrics.unwrap_or(Some(USAGE)),
     })
+}
+
+fn refuse_those_of_a_stream(section: &mut Section<'_>) {
+    for key in ["refresh", "usage_metrics"] {
+        if section.has(key) {
+            section.fault(
+                key,
+                "belongs to mode = \"stream\", in which decisions are held",
+            );
+        }
+    }
 }
 
 fn live(section: &mut Section<'_>) -> Option<Live> {

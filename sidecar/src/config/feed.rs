@@ -179,16 +179,7 @@ fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
     let refresh = section.get("refresh", value::duration(REFRESH));
     let trial = section.get("trial", value::duration(TRIAL));
     let say = say::validate(section);
-    let key = section.secret("key");
-    match &source {
-        Some(FeedSource::File(_)) if key.is_some() => {
-            section.fault("key", "belongs to a url; a path needs none");
-        }
-        Some(FeedSource::Url(url)) if key.is_some() && value::crosses_network_in_clear(url) => {
-            section.fault("url", "would send the key in clear: write https://");
-        }
-        _ => {}
-    }
+    let key = key(section, source.as_ref());
     let (name, format) = (name?, format?);
     let by_default = match &format {
         FeedFormat::AbuseIpdbJson => ABUSEIPDB_REFRESH,
@@ -205,6 +196,20 @@ fn validate(section: &mut Section<'_>, name: Option<String>) -> Option<Feed> {
         say,
         key,
     })
+}
+
+fn key(section: &mut Section<'_>, source: Option<&FeedSource>) -> Option<SecretName> {
+    let key = section.secret("key")?;
+    match source {
+        Some(FeedSource::File(_)) => {
+            section.fault("key", "belongs to a url; a path needs none");
+        }
+        Some(FeedSource::Url(url)) if value::crosses_network_in_clear(url) => {
+            section.fault("url", "would send the key in clear: write https://");
+        }
+        Some(FeedSource::Url(_)) | None => {}
+    }
+    Some(key)
 }
 
 fn format(section: &mut Section<'_>) -> Option<FeedFormat> {

@@ -159,13 +159,7 @@ fn validate(section: &mut Section<'_>) -> Option<Secret> {
         "refresh",
         value::duration(SHORTEST_REFRESH..=LONGEST_REFRESH),
     );
-    let name = name?;
-    let origin = match kind? {
-        Kind::Env => SecretOrigin::Env(name),
-        Kind::File => SecretOrigin::File(PathBuf::from(name)),
-        Kind::SecretsManager => SecretOrigin::SecretsManager(name),
-        Kind::Ssm => SecretOrigin::Ssm(name),
-    };
+    let origin = kind?.of(name?);
     if refresh.is_some() && origin.is_local() {
         section.fault(
             "refresh",
@@ -179,4 +173,15 @@ fn validate(section: &mut Section<'_>) -> Option<Secret> {
         max_age: max_age.unwrap_or(MAX_AGE),
         refresh: refresh.unwrap_or(REFRESH),
     })
+}
+
+impl Kind {
+    fn of(self, name: String) -> SecretOrigin {
+        match self {
+            Self::Env => SecretOrigin::Env(name),
+            Self::File => SecretOrigin::File(PathBuf::from(name)),
+            Self::SecretsManager => SecretOrigin::SecretsManager(name),
+            Self::Ssm => SecretOrigin::Ssm(name),
+        }
+    }
 }

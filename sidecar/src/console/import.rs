@@ -70,19 +70,9 @@ pub async fn import(visit: &Visit<'_>, form: Form) -> Result<Answer, Problem> {
         page.status = StatusCode::UNPROCESSABLE_ENTITY;
         Ok(Answer::Page(page))
     };
-    let new = match read {
-        Ok(new) if new.is_empty() => {
-            return refused(html! { (Notice::bad("There is no line with an address.")) });
-        }
-        Ok(new) if new.len() > MOST => {
-            let (given, most) = (look::count(new.len()), look::count(MOST));
-            let why = format!(
-                "{given} decisions are given, and at most {most} are taken at once. Nothing was imported."
-            );
-            return refused(html! { (Notice::bad(why)) });
-        }
+    let new = match taken(read) {
         Ok(new) => new,
-        Err(faults) => return refused(faults.shown()),
+        Err(wrong) => return refused(wrong),
     };
     let imported = visit.console.orders.import(&visit.operator, new).await;
     let count = look::count(imported.count);
@@ -96,6 +86,21 @@ pub async fn import(visit: &Visit<'_>, form: Form) -> Result<Answer, Problem> {
     };
     let to = "/decisions".to_owned();
     Ok(Answer::Go(Done { notice, to }))
+}
+
+/// What is imported, or what to show in its place.
+fn taken(read: Result<Vec<NewDecision>, Faults>) -> Result<Vec<NewDecision>, Markup> {
+    let new = read.map_err(|faults| faults.shown())?;
+    let why = match new.len() {
+        0 => "There is no line with an address.".to_owned(),
+        1..=MOST => return Ok(new),
+        many => format!(
+            "{} decisions are given, and at most {} are taken at once. Nothing was imported.",
+            look::count(many),
+            look::count(MOST)
+        ),
+    };
+    Err(html! { (Notice::bad(why)) })
 }
 
 /// Every line as a decision, or what is wrong with those that are none.
@@ -175,18 +180,7 @@ fn blank(visit: &Visit<'_>, lines: &str, form: &Form, wrong: Option<Markup>) -> 
                 label for="file" { "Or a file of such lines" }
                 input #file type="file" name="file" accept=".txt,.csv,text/plain,text/csv";
             }
-            p {
-                label for="kind" { "What to do" }
-                select #kind name="kind" { (options(&KINDS, form.get("kind"))) }
-            }
-            p {
-                label for="for" { "For how long" }
-                select #for name="for" { (options(&DURATIONS, form.get("for"))) }
-            }
-            p .wide {
-                label for="reason" { "Reason" }
-                input #reason type="text" name="reason" maxlength="200" value=(form.get("reason"));
-            }
+            (for_all(form))
             p .wide { button .primary type="submit" { "Import" } }
         }
         p .hint {
@@ -194,6 +188,24 @@ fn blank(visit: &Visit<'_>, lines: &str, form: &Form, wrong: Option<Markup>) -> 
         }
     };
     Page::new("Import decisions", Here::Decisions, body)
+}
+
+/// What a line does not say itself.
+fn for_all(form: &Form) -> Markup {
+    html! {
+        p {
+            label for="kind" { "What to do" }
+            select #kind name="kind" { (options(&KINDS, form.get("kind"))) }
+        }
+        p {
+            label for="for" { "For how long" }
+            select #for name="for" { (options(&DURATIONS, form.get("for"))) }
+        }
+        p .wide {
+            label for="reason" { "Reason" }
+            input #reason type="text" name="reason" maxlength="200" value=(form.get("reason"));
+        }
+    }
 }
 
 impl Faults {

@@ -155,23 +155,11 @@ fn figures(minutes: &[Minute], now: UnixSeconds) -> Markup {
         .unwrap_or_default();
     let mut hour = Counts::default();
     minutes.iter().for_each(|minute| hour.add(&minute.counts));
-    let refused = |counts: &Counts| counts.get(Figure::Denied) + counts.get(Figure::WouldDeny);
-    let series = (1..=MINUTES).rev().map(|back| {
-        let at = this.saturating_sub(back * SECONDS);
-        counts_at(at).map_or(0, |minute| refused(&minute.counts))
-    });
     let figure = |name: &str, count: u64| {
         html! {
             div .card { p .figure { (look::count(count)) } p .quiet { (name) } }
         }
     };
-    let rows = ACTIONS.map(|(what, name)| {
-        vec![
-            html! { (name) },
-            html! { (look::count(latest.get(what))) },
-            html! { (look::count(hour.get(what))) },
-        ]
-    });
     html! {
         section aria-labelledby="figures" {
             h2 #figures { "Requests in the last full minute" }
@@ -182,22 +170,43 @@ fn figures(minutes: &[Minute], now: UnixSeconds) -> Markup {
                 (figure("answered with 5xx", latest.get(Figure::Errors)))
             }
             h2 { "Refused per minute" }
-            div .card {
-                (bars(&Bars {
-                    what: "Refused, and in monitor would be refused, per minute over the last hour",
-                    values: series.collect(),
-                    marks: Vec::new(),
-                    from: "an hour ago",
-                    to: "now",
-                }))
-            }
-            (look::table(
-                "Requests by what was done",
-                &["What was done", "Last full minute", "Last hour"],
-                rows.into(),
-            ))
+            div .card { (refused(minutes, this)) }
+            (by_action(&latest, &hour))
         }
     }
+}
+
+/// The last hour before the minute `this`.
+fn refused(minutes: &[Minute], this: u32) -> Markup {
+    let series = (1..=MINUTES).rev().map(|back| {
+        let at = this.saturating_sub(back * SECONDS);
+        let counts = minutes.iter().find(|minute| minute.at == at);
+        counts.map_or(0, |minute| {
+            minute.counts.get(Figure::Denied) + minute.counts.get(Figure::WouldDeny)
+        })
+    });
+    bars(&Bars {
+        what: "Refused, and in monitor would be refused, per minute over the last hour",
+        values: series.collect(),
+        marks: Vec::new(),
+        from: "an hour ago",
+        to: "now",
+    })
+}
+
+fn by_action(latest: &Counts, hour: &Counts) -> Markup {
+    let rows = ACTIONS.map(|(what, name)| {
+        vec![
+            html! { (name) },
+            html! { (look::count(latest.get(what))) },
+            html! { (look::count(hour.get(what))) },
+        ]
+    });
+    look::table(
+        "Requests by what was done",
+        &["What was done", "Last full minute", "Last hour"],
+        rows.into(),
+    )
 }
 
 fn proxy_table(proxies: &[ProxyStatus], now: UnixSeconds) -> Markup {

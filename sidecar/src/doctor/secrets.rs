@@ -242,13 +242,16 @@ pub fn expiry(secrets: &[SecretFacts], today: Date) -> Finding {
             ),
         ),
         None if secrets.is_empty() => Finding::ok(check, "no secrets are configured"),
-        _ => {
-            let undated = secrets.iter().filter(|secret| secret.expires.is_none());
-            let names: Vec<_> = undated.map(|secret| secret.name.to_string()).collect();
-            let seen = format!("nobody knows when these expire: {}", names.join(", "));
-            Finding::note(check, seen).hint("write `expires = \"2027-03-01\"` to be told in time")
-        }
+        _ => undated(secrets),
     }
+}
+
+fn undated(secrets: &[SecretFacts]) -> Finding {
+    let undated = secrets.iter().filter(|secret| secret.expires.is_none());
+    let names: Vec<_> = undated.map(|secret| secret.name.to_string()).collect();
+    let seen = format!("nobody knows when these expire: {}", names.join(", "));
+    Finding::note(Check::SecretsExpiry, seen)
+        .hint("write `expires = \"2027-03-01\"` to be told in time")
 }
 
 #[cfg(test)]

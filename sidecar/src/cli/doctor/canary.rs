@@ -110,6 +110,15 @@ fn canary(edge: &Url, answer: &Answer, fate: Fate, facts: &CanaryFacts<'_>) -> F
         ),
         _ if facts.off => Finding::skipped(check, "mode off passes everybody: see operator.modes"),
         _ if facts.hidden => Finding::skipped(check, "see snapshot.canary"),
+        fate => passed(edge, answer, fate),
+    }
+}
+
+/// Who had to be refused was not.
+fn passed(edge: &Url, answer: &Answer, fate: Fate) -> Finding {
+    let check = Check::EdgeCanary;
+    let status = answer.status.as_u16();
+    match fate {
         Fate::Allowed => Finding::attention(
             check,
             format!("the proxy's own allow list passed the canary (status {status})"),
@@ -136,7 +145,7 @@ fn canary(edge: &Url, answer: &Answer, fate: Fate, facts: &CanaryFacts<'_>) -> F
             format!("{edge} passed the canary (status {status}), and no verdict was counted"),
             "the plugin is not in this listener, is disabled on this route, or its mode is off",
         ),
-        Fate::Unknown => Finding::failing(
+        Fate::Refused | Fate::Noted | Fate::Unknown => Finding::failing(
             check,
             format!("{edge} passed the canary (status {status})"),
             "whether it was noted cannot be seen without the proxy's statistics: name them by --stats",
