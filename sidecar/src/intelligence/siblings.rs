@@ -109,6 +109,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_ban_leaves_the_generation_that_all_have_and_its_end_does_not() {
+        let redis = Server::start("").await;
+        let [one, other] = both(&redis).await;
+        let address = "9.9.9.9";
+        let generation = async |harness: &Harness, banned: bool| {
+            let wanted = |it: &_| harness.reason(it, address).is_some() == banned;
+            harness.published(wanted).await.manifest.generation
+        };
+        for harness in [&one, &other] {
+            harness.published(|_| true).await;
+        }
+        // Each takes everything back when it starts: what both publish after that is numbered alike.
+        let set = one.intelligence.set_mode(Mode::Monitor, None, None);
+        set.await.unwrap();
+        for harness in [&one, &other] {
+            let switched = |it: &crate::snapshot::Published| !it.manifest.modes.is_empty();
+            harness.published(switched).await;
+        }
+        let before = generation(&one, false).await;
+        assert_eq!(generation(&other, false).await, before);
+        one.intelligence.add_decision(ban(address)).await.unwrap();
+        assert_eq!(generation(&one, true).await, before);
+        assert_eq!(generation(&other, true).await, before);
+        let taken_back = Removal::Bans(address.parse().unwrap());
+        one.intelligence.remove_decisions(taken_back).await.unwrap();
+        assert_ne!(generation(&one, false).await, before);
+        assert_ne!(generation(&other, false).await, before);
+    }
+
+    #[tokio::test]
     async fn a_mode_that_a_sibling_has_just_set_is_not_lost_by_setting_another() {
         let redis = Server::start("").await;
         let [one, other] = both(&redis).await;

@@ -16,12 +16,12 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::compile::Catalogue;
 use super::image::{self, BuildFault, Built};
-use super::overlay::{self, ListedDelta, State};
+use super::overlay::{self, ListedDelta, Plan, State};
 use super::prepare::{Preparation, Prepared, prepare};
 use super::publish::{Changed, Order, Workshop};
 use super::published::{History, Published};
 use crate::intelligence::setup::Setup;
-use crate::store::StoreError;
+use crate::store::{Number, Step, StoreError};
 use crate::telemetry::chain;
 
 /// How long a proxy may take up a snapshot, in seconds.
@@ -47,6 +47,9 @@ enum PublishError {
     Task(#[from] JoinError),
 }
 
+/// An overlay before it is built and numbered.
+type Planned = (Plan, Step);
+
 /// The base that overlays are complete against.
 pub struct Base {
     pub state: State,
@@ -67,7 +70,6 @@ pub(super) struct Press {
     listed: Arc<super::compile::Listed>,
     delta: Arc<ListedDelta>,
     history: History,
-    generation: u32,
     /// Something was taken back that the next snapshot's generation must tell.
     taken_back: bool,
     preparing: Option<JoinHandle<Result<Prepared, BuildFault>>>,
@@ -93,7 +95,6 @@ impl Press {
             listed: Arc::default(),
             delta: Arc::default(),
             history: History::default(),
-            generation: 0,
             taken_back: true,
             preparing: None,
             wants_preparation: false,
@@ -166,14 +167,14 @@ impl Press {
     }
 
     async fn prepare(&mut self) -> Result<(), PublishError> {
-        let version = self.workshop.store.next_version().await?;
+        let number = self.workshop.store.next_number(Step::Adds).await?;
         let preparation = Preparation {
             sources: Arc::clone(&self.workshop.sources),
             view: self.workshop.sources.view(),
             catalogue: Arc::clone(&self.catalogue),
             base: self.base.clone().filter(|_| !self.wants_base),
             before: Arc::clone(&self.listed),
-            meta: self.meta(Kind::Base, version, VALID_FOR),
+            meta: self.meta(Kind::Base, number.version, VALID_FOR),
         };
         (self.wants_preparation, self.wants_base) = (false, false);
         self.waiting_for_this.append(&mut self.waiting_for_next);
@@ -225,73 +226,73 @@ impl Press {
             decisions: self.workshop.sources.decisions(),
             words: self.workshop.sources.words(),
         };
-        let version = self.workshop.store.next_version().await?;
-        let remaining = self.workshop.clock.now().until(base.valid_until);
-        let kind = Kind::Overlay {
-            base: base.built.reference.digest,
-        };
-        let meta = self.meta(kind, version, remaining);
-        let Some(overlay) = self.build_overlay(&base, &state, meta).await? else {
+        let Some((plan, step)) = self.plan(&base, &state).await? else {
             (self.wants_preparation, self.wants_base) = (true, true);
             self.wants_publication = false;
             return Ok(());
         };
-        self.raise_generation(&state, version);
-        self.history.keep_overlay(&overlay);
-        let manifest = self.manifest(version, &base, &overlay, meta);
-        let parts = self.history.parts();
-        let published = Published::new(manifest, parts, (&base.built, &overlay), state)?;
-        tracing::debug!(%version, overlay = overlay.reference.length, "snapshot published");
+        let number = self.workshop.store.next_number(step).await?;
+        let published = self.build(base, state, plan, number).await?;
+        let (version, overlay) = (number.version, published.manifest.overlay.length);
+        tracing::debug!(%version, overlay, "snapshot published");
         self.out.send_replace(Some(Arc::new(published)));
-        self.wants_publication = false;
+        (self.wants_publication, self.taken_back) = (false, false);
         for done in self.waiting.drain(..) {
             let _gone = done.send(());
         }
         Ok(())
     }
 
-    async fn build_overlay(
-        &self,
-        base: &Arc<Base>,
-        state: &State,
-        meta: Meta,
-    ) -> Result<Option<Built>, PublishError> {
-        let (base, state) = (Arc::clone(base), state.clone());
-        let delta = Arc::clone(&self.delta);
-        let built = tokio::task::spawn_blocking(move || {
-            let limit = overlay::MAX_ENTRIES;
-            let plan = overlay::plan(&base.state, &state, &delta, limit, meta.built_at);
-            plan.map(|plan| image::overlay(&plan, &state, meta))
-                .transpose()
-        });
-        Ok(built.await??)
-    }
-
-    fn raise_generation(&mut self, state: &State, version: SnapshotVersion) {
+    /// What the overlay holds, and whether it takes something back; `None` if it would be too large.
+    async fn plan(&self, base: &Arc<Base>, state: &State) -> Result<Option<Planned>, PublishError> {
+        let (base, state, delta) = (Arc::clone(base), state.clone(), Arc::clone(&self.delta));
+        let (before, taken_back) = (self.out.borrow().clone(), self.taken_back);
         let now = self.workshop.clock.now();
-        let before = self.out.borrow().clone();
-        let unsaid = before.is_some_and(|before| overlay::takes_back(before.state(), state, now));
-        if unsaid || self.taken_back {
-            // Both rise across restarts, so a proxy never takes a new generation for an old one.
-            let number = version.epoch.wrapping_add(version.version) & u64::from(u32::MAX);
-            self.generation = u32::try_from(number).unwrap_or(u32::MAX);
-        }
-        self.taken_back = false;
+        let planned = tokio::task::spawn_blocking(move || {
+            let plan = overlay::plan(&base.state, &state, &delta, overlay::MAX_ENTRIES, now)?;
+            let takes_back =
+                |before: Arc<Published>| overlay::takes_back(before.state(), &state, now);
+            let step = if taken_back || before.is_some_and(takes_back) {
+                Step::TakesBack
+            } else {
+                Step::Adds
+            };
+            Some((plan, step))
+        });
+        Ok(planned.await?)
     }
 
-    fn manifest(
-        &self,
-        version: SnapshotVersion,
-        base: &Base,
-        overlay: &Built,
-        meta: Meta,
-    ) -> Manifest {
+    async fn build(
+        &mut self,
+        base: Arc<Base>,
+        state: State,
+        plan: Plan,
+        number: Number,
+    ) -> Result<Published, PublishError> {
+        let remaining = self.workshop.clock.now().until(base.valid_until);
+        let kind = Kind::Overlay {
+            base: base.built.reference.digest,
+        };
+        let meta = self.meta(kind, number.version, remaining);
+        let building = {
+            let state = state.clone();
+            move || image::overlay(&plan, &state, meta)
+        };
+        let overlay = tokio::task::spawn_blocking(building).await??;
+        self.history.keep_overlay(&overlay);
+        let manifest = self.manifest(number, &base, &overlay, meta);
+        let parts = self.history.parts();
+        let finishing = move || Published::new(manifest, parts, (&base.built, &overlay), state);
+        Ok(tokio::task::spawn_blocking(finishing).await??)
+    }
+
+    fn manifest(&self, number: Number, base: &Base, overlay: &Built, meta: Meta) -> Manifest {
         let modes = self.workshop.sources.modes();
         let in_force = |mode: &&reputation::mode::ModeOverride| mode.in_force(meta.built_at);
         Manifest {
             wire: FORM,
-            version,
-            generation: self.generation,
+            version: number.version,
+            generation: number.generation(),
             base: base.built.reference.clone(),
             overlay: overlay.reference.clone(),
             built_at: meta.built_at,
@@ -424,6 +425,6 @@ mod tests {
         let fewer = rig.publisher.current().unwrap();
         assert_eq!(fewer.manifest.base.digest, after.manifest.base.digest);
         assert!(!refuses(&fewer, many - 1));
-        assert!(fewer.manifest.generation > after.manifest.generation);
+        assert_ne!(fewer.manifest.generation, after.manifest.generation);
     }
 }

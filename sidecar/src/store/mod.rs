@@ -6,6 +6,7 @@
 
 pub mod embedded;
 mod health;
+mod number;
 pub mod redis;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -30,6 +31,7 @@ use crate::telemetry::Metrics;
 use embedded::EmbeddedStore;
 
 pub use health::{Concern, StoreHealth, StoreKind};
+pub use number::{Number, Step};
 
 /// How long past its expiry a verdict stays readable at least, in seconds: stale answers serve while a
 /// new one is fetched.
@@ -48,8 +50,12 @@ pub trait Store: Send + Sync {
     async fn raise_epoch(&self, at_least: u64) -> Result<u64, StoreError>;
 
     /// The epoch now in force, and in it a version above every one handed out before, to whomever,
-    /// across restarts. The first is 1.
-    async fn next_version(&self) -> Result<SnapshotVersion, StoreError>;
+    /// across restarts. The first is 1. In the same step it is kept whether the snapshot takes something
+    /// back, which all who are numbered later learn.
+    ///
+    /// A store that cannot be written counts on in memory: the proxies must get what is in force, and
+    /// first of all the modes. It fails only if the process itself cannot go on.
+    async fn next_number(&self, step: Step) -> Result<Number, StoreError>;
 
     /// The highest version that was handed out in the epoch now in force, to whomever; 0 if none was.
     async fn latest(&self) -> Result<SnapshotVersion, StoreError>;

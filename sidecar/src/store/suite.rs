@@ -8,7 +8,7 @@ use reputation::mode::{Mode, ModeOverride};
 use reputation::score::Stance;
 use reputation::{Decision, DecisionId, DecisionKind, UnixSeconds};
 
-use super::{Booking, DecisionChange, Store, StoredVerdict, VerdictKey};
+use super::{Booking, DecisionChange, Number, Step, Store, StoredVerdict, VerdictKey};
 use crate::clock::Day;
 
 /// Opens the same store again and again: the first time it is new and its epoch is [`CREATED`], later
@@ -21,7 +21,7 @@ pub trait Factory {
 pub const CREATED: UnixSeconds = UnixSeconds(1_800_000_000);
 
 /// How many factories the suite makes.
-pub const PARTS: usize = 7;
+pub const PARTS: usize = 8;
 
 /// Runs the whole suite; each part on a factory of its own.
 pub async fn run<F: Factory>(new_factory: impl Fn() -> F) {
@@ -30,6 +30,7 @@ pub async fn run<F: Factory>(new_factory: impl Fn() -> F) {
     quota_is_counted_per_provider_and_day(&new_factory()).await;
     calls_that_race_are_booked_up_to_the_limit_and_no_further(&new_factory()).await;
     versions_rise_across_restarts_and_begin_anew_with_an_epoch(&new_factory()).await;
+    a_take_back_is_remembered_until_the_next_one_across_restarts(&new_factory()).await;
     verdicts_are_found_again_in_the_order_asked(&new_factory()).await;
     a_store_that_works_says_so(&new_factory()).await;
 }
@@ -134,18 +135,43 @@ async fn versions_rise_across_restarts_and_begin_anew_with_an_epoch(factory: &im
     let version = |epoch, version| SnapshotVersion { epoch, version };
     assert_eq!(store.epoch().await.unwrap(), epoch);
     assert_eq!(store.latest().await.unwrap(), version(epoch, 0));
-    assert_eq!(store.next_version().await.unwrap(), version(epoch, 1));
+    assert_eq!(next_version(&*store).await, version(epoch, 1));
     drop(store);
     let store = factory.open().await;
-    assert_eq!(store.next_version().await.unwrap(), version(epoch, 2));
+    assert_eq!(next_version(&*store).await, version(epoch, 2));
     assert_eq!(store.raise_epoch(epoch - 1).await.unwrap(), epoch);
-    assert_eq!(store.next_version().await.unwrap(), version(epoch, 3));
+    assert_eq!(next_version(&*store).await, version(epoch, 3));
     assert_eq!(store.latest().await.unwrap(), version(epoch, 3));
     assert_eq!(store.raise_epoch(epoch + 9).await.unwrap(), epoch + 9);
     assert_eq!(store.latest().await.unwrap(), version(epoch + 9, 0));
-    assert_eq!(store.next_version().await.unwrap(), version(epoch + 9, 1));
+    assert_eq!(next_version(&*store).await, version(epoch + 9, 1));
     drop(store);
     assert_eq!(factory.open().await.epoch().await.unwrap(), epoch + 9);
+}
+
+async fn a_take_back_is_remembered_until_the_next_one_across_restarts(factory: &impl Factory) {
+    let store = factory.open().await;
+    let first = next(&*store, Step::TakesBack).await.generation();
+    assert_eq!(next(&*store, Step::Adds).await.generation(), first);
+    drop(store);
+    let store = factory.open().await;
+    assert_eq!(next(&*store, Step::Adds).await.generation(), first);
+    let second = next(&*store, Step::TakesBack).await.generation();
+    assert_ne!(second, first);
+    assert_eq!(next(&*store, Step::Adds).await.generation(), second);
+    let epoch = store.epoch().await.unwrap();
+    store.raise_epoch(epoch + 1).await.unwrap();
+    let third = next(&*store, Step::TakesBack).await.generation();
+    assert!(third != second && third != first);
+}
+
+async fn next(store: &dyn Store, step: Step) -> Number {
+    store.next_number(step).await.unwrap()
+}
+
+/// The version of a snapshot that takes nothing back.
+pub async fn next_version(store: &dyn Store) -> SnapshotVersion {
+    next(store, Step::Adds).await.version
 }
 
 async fn verdicts_are_found_again_in_the_order_asked(factory: &impl Factory) {

@@ -1,5 +1,7 @@
 //! What several tests set up alike.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use kit::envoy::EnvoyBuilder;
@@ -98,6 +100,15 @@ pub async fn cli(sidecar: &Sidecar, arguments: &[&str]) -> String {
         "portcullis {arguments:?}: {out}{err}"
     );
     out
+}
+
+/// Builds a library that is loaded ahead of the C library.
+pub fn build_library(source: &Path, library: &Path) {
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
+    let built = compiler.arg(library).arg(source).arg("-ldl").output();
+    let built = built.unwrap();
+    assert!(built.status.success(), "{built:?}");
 }
 
 impl RawEdge {

@@ -1,15 +1,12 @@
 //! Faults of ours, as Sentry gets them: what arrives, and what must not.
 
-use std::path::Path;
-use std::process::Command;
-
 use kit::abuseipdb::{AbuseIpDb, KEY};
 use kit::sidecar::SidecarBuilder;
 use kit::snapshot::Draft;
 use kit::{Request, Sentry, Sidecar, parts};
 use serde_json::{Value, json};
 
-use crate::common::{LIMIT, RawEdge, until_status};
+use crate::common::{LIMIT, RawEdge, build_library, until_status};
 
 const CLIENT: &str = "203.0.113.5";
 
@@ -78,7 +75,7 @@ async fn a_panic_arrives_with_its_place_and_the_sidecar_goes_on() {
     let sentry = Sentry::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (library, order) = (folder.path().join("clock.so"), folder.path().join("order"));
-    build(&parts::in_checkout("tests/src/broken_clock.c"), &library);
+    build_library(&parts::in_checkout("tests/src/broken_clock.c"), &library);
     let sidecar = reporting_to(&sentry)
         .env("LD_PRELOAD", library.to_str().unwrap())
         .env("BROKEN_CLOCK", order.to_str().unwrap());
@@ -100,14 +97,6 @@ async fn a_panic_arrives_with_its_place_and_the_sidecar_goes_on() {
     assert!(place.contains("time.rs"), "{event}");
     let answer = sidecar.ask_admin(Request::get("/v1/decisions")).await;
     assert_eq!(answer.unwrap().status, 200);
-}
-
-fn build(source: &Path, library: &Path) {
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
-    let built = compiler.arg(library).arg(source).arg("-ldl").output();
-    let built = built.unwrap();
-    assert!(built.status.success(), "{built:?}");
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ mod config;
 mod console;
 mod crowdsec;
 mod database;
+mod disk;
 mod doctor;
 mod envoy_log;
 mod errors;

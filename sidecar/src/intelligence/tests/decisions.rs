@@ -56,7 +56,7 @@ async fn a_ban_counts_as_soon_as_it_is_given_and_unban_takes_it_back() {
     assert_eq!(removed.still_refused_by, None);
     assert_eq!(harness.verdict("198.18.0.7").await.action, Action::Allow);
     let unbanned = harness.published(|_| true).await;
-    assert!(unbanned.manifest.generation > banned.manifest.generation);
+    assert_ne!(unbanned.manifest.generation, banned.manifest.generation);
 }
 
 #[tokio::test]

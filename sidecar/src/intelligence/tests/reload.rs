@@ -67,7 +67,7 @@ async fn a_list_that_comes_is_in_the_next_snapshot_and_one_that_goes_is_taken_ba
     assert_eq!(harness.listed("198.18.0.1"), None);
     assert_eq!(harness.listed("198.18.0.2").as_deref(), Some("two"));
     assert!(
-        generation(&harness) > before,
+        generation(&harness) != before,
         "proxies forget what they kept"
     );
     let metrics = harness.metrics.encode().unwrap();
@@ -236,7 +236,7 @@ async fn a_threshold_that_moves_changes_the_band_of_what_is_kept_and_asks_nobody
         .await;
     assert_eq!(harness.verdict("198.18.0.9").await.band, Band::Malicious);
     assert!(
-        generation(&harness) > before,
+        generation(&harness) != before,
         "proxies forget what they kept"
     );
     assert_eq!(stand_in.seen().len(), 1);

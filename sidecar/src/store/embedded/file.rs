@@ -2,6 +2,7 @@
 //! the file is opened anew; that is done here, so that the store recovers when the disk does.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ pub struct DatabaseFile {
     database: RwLock<Option<Database>>,
     /// When it broke, or was last tried to be opened again.
     broken: Mutex<Option<Instant>>,
+    /// Something failed, and nothing was shown to work since.
+    doubted: AtomicBool,
 }
 
 /// How long to leave a disk alone between two tries: opening reads the whole file.
@@ -26,6 +29,7 @@ impl DatabaseFile {
             path,
             database: RwLock::new(Some(database)),
             broken: Mutex::default(),
+            doubted: AtomicBool::new(false),
         }
     }
 
@@ -35,6 +39,23 @@ impl DatabaseFile {
 
     /// Does `work` on the database, opened anew if it broke. Blocks.
     pub fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
+        let done = self.attempt(work);
+        if done.is_err() {
+            self.doubted.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+
+    pub fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
+    }
+
+    /// It has taken something since.
+    pub fn trust(&self) {
+        self.doubted.store(false, Ordering::Relaxed);
+    }
+
+    fn attempt<T>(&self, work: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
         self.mend(PAUSE)?;
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let done = work(database.as_ref().ok_or_else(closed)?);
@@ -60,8 +81,13 @@ impl DatabaseFile {
         // Not created: an empty file in place of one that vanished would forget all decisions.
         *database = Some(Database::open(&self.path)?);
         *broken = None;
-        tracing::warn!(path = %self.path.display(), "the store works again");
         Ok(())
+    }
+
+    /// As after a fault that was long enough ago for the next use to open the file again.
+    #[cfg(test)]
+    pub fn break_now(&self) {
+        *self.broken() = Instant::now().checked_sub(PAUSE);
     }
 
     fn broken(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {

@@ -2,10 +2,11 @@
 //! disk before a call returns; verdicts are gathered in memory and written once a second, because they
 //! come in floods and can be asked for again.
 //!
-//! Owns opening, threads and batching; what the tables look like is `tables`', and opening again after a
-//! fault of the disk is `file`'s.
+//! Owns opening, threads and batching; what the tables look like is `tables`', opening again after a fault of
+//! the disk is `file`'s, and numbering without the disk `numbering`'s.
 
 mod file;
+mod numbering;
 mod tables;
 
 use std::collections::HashMap;
@@ -22,12 +23,13 @@ use reputation::mode::ModeOverride;
 use reputation::{Decision, UnixSeconds};
 
 use super::{
-    Booking, DecisionChange, Store, StoreError, StoreHealth, StoreKind, StoredVerdict, VerdictKey,
-    failed,
+    Booking, DecisionChange, Number, Step, Store, StoreError, StoreHealth, StoreKind,
+    StoredVerdict, VerdictKey, failed,
 };
 use crate::clock::Day;
 use crate::telemetry::chain;
 use file::DatabaseFile;
+use numbering::Numbering;
 
 /// Must be opened and used within a tokio runtime.
 pub struct EmbeddedStore {
@@ -36,6 +38,7 @@ pub struct EmbeddedStore {
 
 struct Shared {
     file: DatabaseFile,
+    numbering: Numbering,
     /// Verdicts that are not in the file yet.
     pending: Mutex<HashMap<VerdictKey, StoredVerdict>>,
 }
@@ -63,10 +66,17 @@ impl EmbeddedStore {
         what: &'static str,
         work: impl FnOnce(&Database) -> Result<T, tables::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.run_shared(what, |shared| shared.file.with(work)).await
+    }
+
+    async fn run_shared<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Shared) -> Result<T, tables::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
         let joined = tokio::task::spawn_blocking(move || {
-            let done = shared.file.with(work);
-            done.map_err(|error| shared.explain(what, error))
+            work(&shared).map_err(|error| shared.explain(what, error))
         });
         joined.await.map_err(|source| failed(what, source))?
     }
@@ -80,20 +90,24 @@ impl Store for EmbeddedStore {
 
     async fn raise_epoch(&self, at_least: u64) -> Result<u64, StoreError> {
         let what = "open a higher epoch";
-        self.run(what, move |database| {
-            tables::raise_epoch(database, at_least)
+        self.run_shared(what, move |shared| {
+            shared.numbering.raise_epoch(&shared.file, at_least)
         })
         .await
     }
 
-    async fn next_version(&self) -> Result<SnapshotVersion, StoreError> {
+    async fn next_number(&self, step: Step) -> Result<Number, StoreError> {
         let what = "number a snapshot";
-        self.run(what, tables::next_version).await
+        self.run_shared(what, move |shared| {
+            Ok(shared.numbering.next(&shared.file, step))
+        })
+        .await
     }
 
     async fn latest(&self) -> Result<SnapshotVersion, StoreError> {
         let what = "read the last snapshot's number";
-        self.run(what, tables::latest).await
+        let number = self.run_shared(what, |shared| Ok(shared.numbering.latest(&shared.file)));
+        Ok(number.await?.version)
     }
 
     /// The file is this process's alone.
@@ -213,7 +227,8 @@ impl Store for EmbeddedStore {
     }
 
     async fn health(&self) -> StoreHealth {
-        let fault = self.epoch().await.err();
+        let proved = self.run_shared("be written", Shared::prove);
+        let fault = proved.await.err();
         StoreHealth {
             kind: StoreKind::Embedded,
             place: self.shared.file.path().display().to_string(),
@@ -251,6 +266,16 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Whether the file works. One that failed has to take a number first: what can still be read from a
+    /// full disk says nothing of what it takes.
+    fn prove(&self) -> Result<(), tables::Error> {
+        if self.file.is_doubted() {
+            self.numbering.write(&self.file)?;
+            self.file.trust();
+        }
+        self.file.with(tables::epoch).map(drop)
     }
 
     fn explain(&self, what: &'static str, error: tables::Error) -> StoreError {
@@ -297,10 +322,12 @@ fn open_file(directory: &Path, now: UnixSeconds) -> Result<Shared, StoreError> {
     })?;
     let shared = Shared {
         file: DatabaseFile::new(path, database),
+        numbering: Numbering::default(),
         pending: Mutex::default(),
     };
     let prepared = shared.file.with(|database| tables::prepare(database, now));
     prepared.map_err(|error| shared.explain("open", error))?;
+    shared.numbering.latest(&shared.file);
     Ok(shared)
 }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::clock::Day;
-use crate::store::{DecisionChange, StoredVerdict, VerdictKey};
+use crate::store::{DecisionChange, Number, Step, StoredVerdict, VerdictKey};
 
 #[derive(Debug, Error)]
 pub enum Error {
@@ -64,39 +64,44 @@ pub fn epoch(database: &Database) -> Result<u64> {
     Ok(numbers.get("epoch")?.map_or(0, |row| row.value()))
 }
 
-pub fn raise_epoch(database: &Database, at_least: u64) -> Result<u64> {
-    let write = database.begin_write()?;
-    let epoch = {
-        let mut numbers = write.open_table(NUMBERS)?;
-        let current = numbers.get("epoch")?.map_or(0, |row| row.value());
-        if current < at_least {
-            numbers.insert("epoch", at_least)?;
-            numbers.insert("version", 0)?;
-        }
-        current.max(at_least)
+/// Returns what is in force then.
+pub fn raise_epoch(database: &Database, at_least: u64) -> Result<Number> {
+    let raised = Number {
+        version: SnapshotVersion {
+            epoch: at_least,
+            version: 0,
+        },
+        taken_back: 0,
     };
-    write.commit()?;
-    Ok(epoch)
+    renumber(database, |last| last.or_newer(raised))
 }
 
-pub fn next_version(database: &Database) -> Result<SnapshotVersion> {
-    let write = database.begin_write()?;
-    let next = {
-        let mut numbers = write.open_table(NUMBERS)?;
-        let last = version(&numbers)?;
-        let next = last.version.saturating_add(1);
-        numbers.insert("version", next)?;
-        SnapshotVersion {
-            version: next,
-            ..last
-        }
-    };
-    write.commit()?;
-    Ok(next)
+/// The number after what the file has and after `known`, which it may have missed.
+pub fn next_number(database: &Database, known: Number, step: Step) -> Result<Number> {
+    renumber(database, |last| last.or_newer(known).next(step))
 }
 
-pub fn latest(database: &Database) -> Result<SnapshotVersion> {
-    version(&database.begin_read()?.open_table(NUMBERS)?)
+/// Writes `known` where the file has less.
+pub fn note_number(database: &Database, known: Number) -> Result<()> {
+    renumber(database, |last| last.or_newer(known)).map(drop)
+}
+
+fn renumber(database: &Database, change: impl FnOnce(Number) -> Number) -> Result<Number> {
+    let write = database.begin_write()?;
+    let now = {
+        let mut numbers = write.open_table(NUMBERS)?;
+        let now = change(number(&numbers)?);
+        numbers.insert("epoch", now.version.epoch)?;
+        numbers.insert("version", now.version.version)?;
+        numbers.insert("taken_back", now.taken_back)?;
+        now
+    };
+    write.commit()?;
+    Ok(now)
+}
+
+pub fn latest(database: &Database) -> Result<Number> {
+    number(&database.begin_read()?.open_table(NUMBERS)?)
 }
 
 pub fn decisions(database: &Database) -> Result<Vec<Decision>> {
@@ -209,11 +214,14 @@ pub fn prune_verdicts(database: &Database, before: UnixSeconds) -> Result<usize>
     Ok(pruned)
 }
 
-fn version(numbers: &impl ReadableTable<&'static str, u64>) -> Result<SnapshotVersion> {
+fn number(numbers: &impl ReadableTable<&'static str, u64>) -> Result<Number> {
     let number = |name| Ok::<_, Error>(numbers.get(name)?.map_or(0, |row| row.value()));
-    Ok(SnapshotVersion {
-        epoch: number("epoch")?,
-        version: number("version")?,
+    Ok(Number {
+        version: SnapshotVersion {
+            epoch: number("epoch")?,
+            version: number("version")?,
+        },
+        taken_back: number("taken_back")?,
     })
 }
 

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use reputation::score::Stance;
 
 use super::*;
-use crate::store::suite::{self, CREATED, Factory, key, verdict};
+use crate::store::suite::{self, CREATED, Factory, decision, key, next_version, verdict};
 
 struct InDirectory(tempfile::TempDir);
 
@@ -137,4 +137,38 @@ async fn a_directory_that_cannot_be_made_says_what_to_do() {
     let error = EmbeddedStore::open(&directory.path().join("file/store"), CREATED).await;
     let message = error.err().unwrap().to_string();
     assert!(message.contains("set store.path"), "{message}");
+}
+
+#[tokio::test]
+async fn a_file_that_refuses_is_counted_on_without_and_gets_the_number_when_it_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(FILE_NAME);
+    let store = EmbeddedStore::open(directory.path(), CREATED)
+        .await
+        .unwrap();
+    let before = next_version(&store).await;
+    let number = store.next_number(Step::TakesBack).await.unwrap();
+    assert_eq!(store.health().await.fault, None);
+
+    // It has to be opened again and cannot be: nothing is read or written.
+    let aside = directory.path().join("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    store.shared.file.break_now();
+    let ban = decision(1, "203.0.113.7");
+    store.put_decision(&ban).await.unwrap_err();
+    let added = store.next_number(Step::Adds).await.unwrap();
+    assert_eq!(added.version.version, before.version + 2);
+    assert_eq!(added.generation(), number.generation());
+    let taken_back = store.next_number(Step::TakesBack).await.unwrap();
+    assert_ne!(taken_back.generation(), number.generation());
+    assert_eq!(store.latest().await.unwrap(), taken_back.version);
+    assert!(store.health().await.fault.is_some());
+
+    std::fs::rename(&aside, &path).unwrap();
+    store.shared.file.break_now();
+    assert_eq!(store.health().await.fault, None);
+    let on_disk = store.shared.file.with(tables::latest).unwrap();
+    assert_eq!(on_disk, taken_back);
+    assert!(next_version(&store).await > taken_back.version);
+    store.put_decision(&ban).await.unwrap();
 }

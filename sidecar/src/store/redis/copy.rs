@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::codec;
-use crate::store::DecisionChange;
+use crate::store::{DecisionChange, Number, Step};
 use crate::telemetry::chain;
 
 pub struct Copy {
@@ -34,6 +34,8 @@ pub struct Copy {
 
 struct Known {
     version: SnapshotVersion,
+    /// As Redis last numbered a snapshot of ours.
+    taken_back: Option<u64>,
     words: Arc<Words>,
     unsaved: bool,
 }
@@ -101,6 +103,7 @@ impl Copy {
             place,
             known: Mutex::new(Known {
                 version: version.unwrap_or(NOTHING),
+                taken_back: None,
                 words: Arc::new(words),
                 unsaved: false,
             }),
@@ -134,11 +137,26 @@ impl Copy {
         known.version = known.version.max(version);
     }
 
-    /// Counts on by itself: Redis cannot.
-    pub fn next_version(&self) -> SnapshotVersion {
+    /// We were handed out `number`.
+    pub fn note_number(&self, number: Number) {
+        self.note_version(number.version);
+        self.known().taken_back = Some(number.taken_back);
+    }
+
+    /// Counts on by itself: Redis cannot. Others do the same, so what is taken back is named by chance: it
+    /// must not pass for what another took back at the same number.
+    pub fn next_number(&self, step: Step) -> Number {
         let mut known = self.known();
         known.version.version = known.version.version.saturating_add(1);
-        known.version
+        let version = known.version;
+        let known_before = known.taken_back.filter(|_| step == Step::Adds);
+        let taken_back =
+            known_before.unwrap_or_else(|| getrandom::u64().unwrap_or(version.version));
+        known.taken_back = Some(taken_back);
+        Number {
+            version,
+            taken_back,
+        }
     }
 
     pub fn set_decisions(&self, decisions: Vec<Decision>) {
@@ -277,9 +295,21 @@ mod tests {
             (again.version(), again.decisions()),
             (version, copy.decisions())
         );
-        assert_eq!(again.next_version().version, 4);
+        assert_eq!(again.next_number(Step::Adds).version.version, 4);
         assert_eq!(open("elsewhere").version(), NOTHING);
         assert!(open("elsewhere").decisions().is_empty());
+    }
+
+    #[test]
+    fn what_two_take_back_at_the_same_number_without_redis_is_not_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Copy::open(directory.path(), "here".to_owned(), CREATED).unwrap();
+        let (one, other) = (open(), open());
+        let [first, second] = [&one, &other].map(|copy| copy.next_number(Step::TakesBack));
+        assert_eq!(first.version, second.version);
+        assert_ne!(first.generation(), second.generation());
+        let added = one.next_number(Step::Adds);
+        assert_eq!(added.generation(), first.generation());
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Keys {
         self.key("version")
     }
 
+    /// A number: the last version of this epoch that took something back.
+    pub fn taken_back(&self) -> String {
+        self.key("taken_back")
+    }
+
     /// A hash: decisions as JSON by their ids.
     pub fn decisions(&self) -> String {
         self.key("decisions")

@@ -36,8 +36,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use trial::try_password;
 
 use super::{
-    Booking, Concern, DecisionChange, KEPT_PAST_EXPIRY, Store, StoreError, StoreHealth, StoreKind,
-    StoredVerdict, VerdictKey, failed,
+    Booking, Concern, DecisionChange, KEPT_PAST_EXPIRY, Number, Step, Store, StoreError,
+    StoreHealth, StoreKind, StoredVerdict, VerdictKey, failed,
 };
 use crate::clock::{Clock, Day};
 use crate::config::RedisConfig;
@@ -114,25 +114,23 @@ impl Store for RedisStore {
     }
 
     async fn raise_epoch(&self, at_least: u64) -> Result<u64, StoreError> {
-        let shared = &self.shared;
-        let command = shared.scripts.raise(shared.bearings(), at_least);
-        let raised = shared.number(command).await;
+        let raised = self.shared.raise(at_least).await;
         Ok(raised
             .map_err(|fault| failed("open a higher epoch", fault))?
             .epoch)
     }
 
     /// Without Redis it is counted on from the copy; Redis goes beyond that when it is back.
-    async fn next_version(&self) -> Result<SnapshotVersion, StoreError> {
+    async fn next_number(&self, step: Step) -> Result<Number, StoreError> {
         let shared = &self.shared;
-        let next = match shared.number(shared.scripts.next(shared.bearings())).await {
-            Ok(version) => version,
+        let next = match shared.next(step).await {
+            Ok(number) => number,
             Err(fault) => {
                 if shared.unnumbered.is_due() {
                     let fault = chain(&fault);
                     tracing::warn!(fault, "snapshots are numbered without Redis");
                 }
-                shared.copy.next_version()
+                shared.copy.next_number(step)
             }
         };
         let copy = Arc::clone(&shared.copy);
@@ -236,7 +234,7 @@ impl Store for RedisStore {
 
     async fn health(&self) -> StoreHealth {
         let noted = self.shared.noted();
-        let mut unread: Vec<_> = noted.unread.values().map(String::as_str).collect();
+        let mut unread: Vec<_> = noted.unread.values().map(|it| it.why.as_str()).collect();
         unread.sort_unstable();
         let unread = (!unread.is_empty()).then(|| unread.join("; "));
         let wide: Vec<_> = noted.unforced.iter().map(String::as_str).collect();

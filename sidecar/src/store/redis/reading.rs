@@ -11,7 +11,7 @@ use reputation::{Decision, DecisionId};
 use super::codec::{self, LONGEST_MODES, NoDecision};
 use super::connect::Connection;
 use super::fault::Fault;
-use super::shared::{Shared, Words};
+use super::shared::{Shared, Unread, Words};
 use crate::store::DecisionChange;
 use crate::telemetry::chain;
 
@@ -23,9 +23,15 @@ const TRIES: u32 = 3;
 impl Shared {
     pub(super) async fn decisions(&self) -> Vec<Decision> {
         let read = self.read_decisions().await;
-        let was_unread = self.note_read(Words::Decisions, read.as_ref().err());
+        let replaced_at = match &read {
+            Err(Fault::Foreign(_) | Fault::WrongType) => self.count_of_changes().await.ok(),
+            _ => None,
+        };
+        let before = self.note_read(Words::Decisions, read.as_ref().err(), replaced_at);
         match read {
-            Ok(read) if read.is_empty() && was_unread => self.give_back().await,
+            Ok(read) if read.is_empty() && self.are_cleared_away(before).await => {
+                self.give_back().await
+            }
             Ok(read) => {
                 self.copy.set_decisions(read.clone());
                 read
@@ -36,7 +42,7 @@ impl Shared {
 
     pub(super) async fn modes(&self) -> Vec<ModeOverride> {
         let read = self.read_modes().await;
-        self.note_read(Words::Modes, read.as_ref().err());
+        self.note_read(Words::Modes, read.as_ref().err(), None);
         match read {
             Ok(modes) => {
                 self.copy.set_modes(modes.clone());
@@ -51,6 +57,16 @@ impl Shared {
         !self.noted().unread.is_empty()
     }
 
+    /// Whether there are no decisions because something else stood in their place, which somebody cleared
+    /// away. If decisions changed since, they may all have been taken back.
+    async fn are_cleared_away(&self, before: Option<Unread>) -> bool {
+        let Some(replaced_at) = before.and_then(|before| before.replaced_at) else {
+            return false;
+        };
+        let now = self.count_of_changes().await;
+        now.is_ok_and(|now| now == replaced_at)
+    }
+
     /// What was foreign was cleared away, and with it the decisions that it had replaced.
     async fn give_back(&self) -> Vec<Decision> {
         let known = self.copy.decisions();
@@ -58,11 +74,18 @@ impl Shared {
             put: known.clone(),
             delete: Vec::new(),
         };
-        if !known.is_empty()
-            && let Err(fault) = self.change_decisions(change).await
-        {
-            let fault = chain(&fault);
-            tracing::error!(fault, "decisions are in force here alone: Redis lost them");
+        if known.is_empty() {
+            return known;
+        }
+        match self.change_decisions(change).await {
+            Ok(()) => tracing::warn!(
+                decisions = known.len(),
+                "what stood in Redis in place of the decisions is gone: those known here were given back"
+            ),
+            Err(fault) => {
+                let fault = chain(&fault);
+                tracing::error!(fault, "decisions are in force here alone: Redis lost them");
+            }
         }
         known
     }
@@ -145,24 +168,49 @@ impl Shared {
 
     /// How many changes there were, or whatever stands there instead: it is only ever compared.
     pub(super) async fn changes(&self, connection: &Arc<Connection>) -> Result<Vec<u8>, Fault> {
-        let mut command = redis::cmd("GETRANGE");
-        command.arg(self.scripts.keys().changes()).arg(0).arg(20);
-        match self.link.ask_on(connection, command).await {
-            Err(Fault::WrongType) => Ok(Vec::new()),
-            answer => answer,
-        }
+        or_nothing(self.link.ask_on(connection, self.counter()).await)
     }
 
-    /// Notes whether `words` could be read; tells whether they could not be before.
-    fn note_read(&self, words: Words, fault: Option<&Fault>) -> bool {
+    async fn count_of_changes(&self) -> Result<Vec<u8>, Fault> {
+        or_nothing(self.link.ask(self.counter()).await)
+    }
+
+    fn counter(&self) -> redis::Cmd {
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(self.scripts.keys().changes()).arg(0).arg(20);
+        command
+    }
+
+    /// Notes whether `words` could be read; tells why they could not be before.
+    fn note_read(
+        &self,
+        words: Words,
+        fault: Option<&Fault>,
+        replaced_at: Option<Vec<u8>>,
+    ) -> Option<Unread> {
         let mut noted = self.noted();
-        match fault {
-            None => noted.unread.remove(&words).is_some(),
+        let before = noted.unread.remove(&words);
+        let now = match fault {
+            None => None,
             // That the way is closed is told elsewhere, and says nothing of what stands there.
-            Some(Fault::Away { .. } | Fault::TimedOut(_) | Fault::Broken(_)) => {
-                noted.unread.contains_key(&words)
-            }
-            Some(fault) => noted.unread.insert(words, chain(fault)).is_some(),
+            Some(Fault::Away { .. } | Fault::TimedOut(_) | Fault::Broken(_)) => before.clone(),
+            Some(fault) => Some(Unread {
+                why: chain(fault),
+                replaced_at: replaced_at
+                    .or_else(|| before.as_ref().and_then(|it| it.replaced_at.clone())),
+            }),
+        };
+        if let Some(now) = now {
+            noted.unread.insert(words, now);
         }
+        before
+    }
+}
+
+/// What is of another type is no counter.
+fn or_nothing(answer: Result<Vec<u8>, Fault>) -> Result<Vec<u8>, Fault> {
+    match answer {
+        Err(Fault::WrongType) => Ok(Vec::new()),
+        answer => answer,
     }
 }

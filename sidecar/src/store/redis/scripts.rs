@@ -9,7 +9,7 @@ use reputation::{DecisionId, UnixSeconds};
 use super::codec::{self, LONGEST_DECISION};
 use super::keys::Keys;
 use crate::clock::Day;
-use crate::store::DecisionChange;
+use crate::store::{DecisionChange, Step};
 
 /// Reads a number that must be one, at most `most`; cuts off what is longer than a number is.
 const NUMBER: &str = r"
@@ -74,10 +74,18 @@ local epoch, version = settle()
 return {epoch, version}
 ";
 
+/// Where it is not known what was taken back, as after an epoch began or an old backup was restored, it
+/// may have been anything.
 const NEXT: &str = r"
+local stood_epoch, stood = number(KEYS[1], latest), number(KEYS[2], 9007199254740000)
 local epoch, version = settle()
+local taken_back = number(KEYS[3], version)
+if ARGV[5] == '1' or not taken_back or taken_back == 0 or stood_epoch ~= epoch or stood ~= version then
+  taken_back = version + 1
+  redis.call('SET', KEYS[3], string.format('%.0f', taken_back))
+end
 keep(epoch, version + 1)
-return {epoch, version + 1}
+return {epoch, version + 1, taken_back}
 ";
 
 const RAISE: &str = r"
@@ -86,9 +94,9 @@ local at_least = tonumber(ARGV[7])
 if epoch < at_least then
   epoch, version = at_least, 0
   keep(epoch, version)
-  announce(KEYS[3], ARGV[5], ARGV[6])
+  return {epoch, version, announce(KEYS[3], ARGV[5], ARGV[6])}
 end
-return {epoch, version}
+return {epoch, version, 0}
 ";
 
 const CHANGE: &str = r"
@@ -243,12 +251,19 @@ impl Scripts {
         self.settling(LATEST, &[self.keys.epoch(), self.keys.version()], bearings)
     }
 
-    /// Answers epoch and version.
-    pub fn next(&self, bearings: Bearings) -> Cmd {
-        self.settling(NEXT, &[self.keys.epoch(), self.keys.version()], bearings)
+    /// Answers epoch, version, and the version that last took something back.
+    pub fn next(&self, bearings: Bearings, step: Step) -> Cmd {
+        let keys = [
+            self.keys.epoch(),
+            self.keys.version(),
+            self.keys.taken_back(),
+        ];
+        let mut command = self.settling(NEXT, &keys, bearings);
+        command.arg(u8::from(step == Step::TakesBack));
+        command
     }
 
-    /// Answers epoch and version.
+    /// Answers epoch, version, and how many changes there were if this was one, else 0.
     pub fn raise(&self, bearings: Bearings, at_least: u64) -> Cmd {
         let keys = [self.keys.epoch(), self.keys.version(), self.keys.changes()];
         let mut command = self.settling(RAISE, &keys, bearings);

@@ -21,7 +21,7 @@ use crate::clock::{Clock, Day};
 use crate::config::RedisConfig;
 use crate::secrets::Secrets;
 use crate::store::{
-    Booking, Concern, DecisionChange, StoreError, StoredVerdict, VerdictKey, failed,
+    Booking, Concern, DecisionChange, Number, Step, StoreError, StoredVerdict, VerdictKey, failed,
 };
 use crate::telemetry::{Sparing, chain};
 
@@ -45,11 +45,20 @@ pub struct Noted {
     /// The counter of changes as it was last seen.
     pub changes: Option<Vec<u8>>,
     /// Why decisions or modes cannot be read although Redis answers.
-    pub unread: HashMap<Words, String>,
+    pub unread: HashMap<Words, Unread>,
     /// Very wide decisions that do not say that they are meant.
     pub unforced: BTreeSet<String>,
     /// The highest counts of calls, so that a Redis that lost them does not refill a quota.
     pub booked: HashMap<String, (Day, u32)>,
+}
+
+/// Decisions or modes that cannot be read.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    pub why: String,
+    /// The counter of changes while something else stood in their place, if that was ever so: nobody can
+    /// write any as long as it does.
+    pub replaced_at: Option<Vec<u8>>,
 }
 
 /// What is read from Redis as a whole.
@@ -132,6 +141,31 @@ impl Shared {
             known: self.copy.version(),
             now: self.clock.now(),
         }
+    }
+
+    /// The number of the next snapshot.
+    pub async fn next(&self, step: Step) -> Result<Number, Fault> {
+        let command = self.scripts.next(self.bearings(), step);
+        let (epoch, version, taken_back) = self.link.ask(command).await?;
+        let number = Number {
+            version: SnapshotVersion { epoch, version },
+            taken_back,
+        };
+        self.copy.note_number(number);
+        Ok(number)
+    }
+
+    /// Opens an epoch of at least `at_least`; answers what is in force.
+    pub async fn raise(&self, at_least: u64) -> Result<SnapshotVersion, Fault> {
+        let was_known = self.copy.has_words();
+        let command = self.scripts.raise(self.bearings(), at_least);
+        let (epoch, version, count): (u64, u64, u64) = self.link.ask(command).await?;
+        let version = SnapshotVersion { epoch, version };
+        self.copy.note_version(version);
+        if count == 1 && was_known {
+            self.give_all_back().await;
+        }
+        Ok(version)
     }
 
     /// A script that answers epoch and version.

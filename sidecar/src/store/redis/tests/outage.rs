@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use super::server::{PATIENCE, Server, open, until};
 use crate::clock::Day;
 use crate::config::store::RedisServer;
-use crate::store::suite::{CREATED, decision, key, verdict};
+use crate::store::suite::{CREATED, decision, key, next_version, verdict};
 use crate::store::{Booking, Concern, Store};
 use crate::telemetry::chain;
 
@@ -21,14 +21,14 @@ async fn without_redis_the_copy_serves_and_versions_go_on_above_it() {
     let ban = decision(1, "203.0.113.7");
     let store = server.open(directory.path()).await;
     store.put_decision(&ban).await.unwrap();
-    let before = store.next_version().await.unwrap();
+    let before = next_version(&store).await;
     store.flush().await.unwrap();
     drop(store);
     server.kill();
 
     let store = server.open(directory.path()).await;
     assert_eq!(store.decisions().await.unwrap(), std::slice::from_ref(&ban));
-    let meanwhile = store.next_version().await.unwrap();
+    let meanwhile = next_version(&store).await;
     assert!(meanwhile > before && meanwhile.epoch == before.epoch);
     let refused = store.put_decision(&decision(2, "203.0.113.8")).await;
     let refused = chain(&refused.unwrap_err());
@@ -44,7 +44,7 @@ async fn without_redis_the_copy_serves_and_versions_go_on_above_it() {
         .await
         .unwrap();
     assert_eq!(store.decisions().await.unwrap(), [ban]);
-    let after = store.next_version().await.unwrap();
+    let after = next_version(&store).await;
     assert!(
         after > meanwhile && after.epoch == before.epoch,
         "{meanwhile}, then {after}"
@@ -61,17 +61,14 @@ async fn without_redis_and_without_a_copy_any_real_epoch_is_higher() {
     server.kill();
     let store = server.open(directory.path()).await;
     assert!(store.decisions().await.unwrap().is_empty());
-    let version = store.next_version().await.unwrap();
+    let version = next_version(&store).await;
     assert_eq!((version.epoch, version.version), (1, 1));
     server.restart().await;
     until("it finds Redis", async || {
         store.health().await.fault.is_none()
     })
     .await;
-    assert_eq!(
-        store.next_version().await.unwrap().epoch,
-        u64::from(CREATED.0)
-    );
+    assert_eq!(next_version(&store).await.epoch, u64::from(CREATED.0));
 }
 
 #[tokio::test]
@@ -83,7 +80,7 @@ async fn a_redis_that_lost_everything_gets_it_back() {
     for _ in 0..3 {
         store.book_call("p", Day(5), u32::MAX).await.unwrap();
     }
-    let before = store.next_version().await.unwrap();
+    let before = next_version(&store).await;
     server.restart().await;
     until("it finds Redis again", async || {
         store.health().await.fault.is_none()
@@ -96,7 +93,7 @@ async fn a_redis_that_lost_everything_gets_it_back() {
         store.book_call("p", Day(5), u32::MAX).await.unwrap(),
         Booking::Made(4)
     );
-    assert!(store.next_version().await.unwrap() > before);
+    assert!(next_version(&store).await > before);
 }
 
 #[tokio::test]
@@ -107,10 +104,10 @@ async fn a_redis_that_is_emptied_under_way_gets_everything_back() {
     store.put_decision(&ban).await.unwrap();
     let off = serde_json::from_str::<Vec<_>>(r#"[{"mode":"off","route":"shop"}]"#).unwrap();
     store.put_modes(&off).await.unwrap();
-    let before = store.next_version().await.unwrap();
+    let before = next_version(&store).await;
     server.command::<()>(&["FLUSHALL"]).await;
     // Snapshots go on meanwhile: their numbers are no sign that Redis still has the rest.
-    assert!(store.next_version().await.unwrap() > before);
+    assert!(next_version(&store).await > before);
     until("Redis has the decision again", async || {
         let held: u32 = server.command(&["HLEN", "pc:decisions"]).await;
         held == 1
@@ -150,7 +147,7 @@ async fn a_newcomer_who_reaches_an_empty_redis_first_does_not_cost_others_decisi
     server.restart().await;
     let newcomer = tempfile::tempdir().unwrap();
     let newcomer = server.open(newcomer.path()).await;
-    newcomer.next_version().await.unwrap();
+    next_version(&newcomer).await;
     assert!(newcomer.decisions().await.unwrap().is_empty());
 
     let store = server.open(directory.path()).await;
@@ -240,7 +237,7 @@ async fn a_full_redis_refuses_writes_with_a_reason_and_is_read_on() {
     store.book_call("p", Day(5), u32::MAX).await.unwrap_err();
     assert_eq!(store.decisions().await.unwrap(), std::slice::from_ref(&ban));
     let before = store.latest().await.unwrap();
-    let numbered = store.next_version().await.unwrap();
+    let numbered = next_version(&store).await;
     assert!(numbered > before);
     until("it is told", async || {
         store.health().await.concerns.contains(&Concern::Full)
@@ -257,7 +254,7 @@ async fn a_full_redis_refuses_writes_with_a_reason_and_is_read_on() {
         .put_decision(&decision(2, "203.0.113.8"))
         .await
         .unwrap();
-    assert!(store.next_version().await.unwrap() > numbered);
+    assert!(next_version(&store).await > numbered);
     until("it is told", async || {
         !store.health().await.concerns.contains(&Concern::Full)
     })
@@ -294,7 +291,22 @@ async fn a_server_that_speaks_rubbish_or_without_end_is_refused() {
             .put_decision(&decision(1, "203.0.113.7"))
             .await
             .unwrap_err();
-        assert_eq!(store.next_version().await.unwrap().epoch, 1);
+        assert_eq!(next_version(&store).await.epoch, 1);
         serving.abort();
     }
+}
+
+/// Opening an epoch is the first change that an emptied Redis counts, and no sign that the rest is there.
+#[tokio::test]
+async fn an_epoch_that_is_opened_in_an_emptied_redis_loses_no_decision() {
+    let (server, directory) = (Server::start("").await, tempfile::tempdir().unwrap());
+    let store = server.open(directory.path()).await;
+    let ban = decision(1, "203.0.113.7");
+    store.put_decision(&ban).await.unwrap();
+    server.command::<()>(&["FLUSHALL"]).await;
+    let epoch = store.epoch().await.unwrap();
+    store.raise_epoch(epoch + 9).await.unwrap();
+    let given_back: u32 = server.command(&["HLEN", "pc:decisions"]).await;
+    assert_eq!(given_back, 1);
+    assert_eq!(store.decisions().await.unwrap(), [ban]);
 }

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::server::{PATIENCE, Server, open};
 use crate::clock::Day;
-use crate::store::suite::{CREATED, decision, key, verdict};
-use crate::store::{Booking, Store, VerdictKey};
+use crate::store::suite::{CREATED, decision, key, next_version, verdict};
+use crate::store::{Booking, Number, Step, Store, VerdictKey};
 
 #[tokio::test]
 async fn what_one_writes_the_other_hears_of_at_once_and_its_own_words_not() {
@@ -72,7 +72,7 @@ async fn no_version_and_no_call_is_handed_out_twice_and_no_call_beyond_the_limit
         tasks.spawn(async move {
             let mut handed_out = Vec::new();
             for _ in 0..50 {
-                let version = store.next_version().await.unwrap();
+                let version = next_version(&*store).await;
                 // Each knows only what it booked itself: what is left is Redis's to say.
                 let call = store.book_call("p", Day(5), 120).await.unwrap();
                 handed_out.push((version, call));
@@ -120,7 +120,7 @@ async fn a_store_in_another_namespace_sees_nothing() {
     one.put_verdict(provider.clone(), verdict(1, 100))
         .await
         .unwrap();
-    one.next_version().await.unwrap();
+    next_version(&one).await;
     assert!(other.decisions().await.unwrap().is_empty());
     assert_eq!(other.quota("abuseipdb", Day(5)).await.unwrap(), 0);
     assert_eq!(other.verdicts(&[provider]).await.unwrap(), [None]);
@@ -153,4 +153,35 @@ async fn decisions_are_never_seen_half_changed() {
         assert_eq!(reader.decisions().await.unwrap().len(), 1);
     }
     changing.await.unwrap();
+}
+
+#[tokio::test]
+async fn all_who_are_numbered_after_a_take_back_have_its_generation() {
+    let server = Server::start("").await;
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, other) = (
+        server.open(here.path()).await,
+        server.open(there.path()).await,
+    );
+    let generation = async |number: Step, store: &super::super::RedisStore| {
+        let number = store.next_number(number).await;
+        number.map(Number::generation).unwrap()
+    };
+    let first = generation(Step::Adds, &one).await;
+    assert_eq!(generation(Step::Adds, &other).await, first);
+    let second = generation(Step::TakesBack, &other).await;
+    assert_ne!(second, first);
+    assert_eq!(generation(Step::Adds, &one).await, second);
+    // What is not known any more may have been anything.
+    for lost in [
+        &["DEL", "pc:taken_back"][..],
+        &["SET", "pc:taken_back", "9999"],
+        &["SET", "pc:version", "1"],
+    ] {
+        let before = generation(Step::Adds, &one).await;
+        server.command::<redis::Value>(lost).await;
+        let after = generation(Step::Adds, &other).await;
+        assert_ne!(after, before, "{lost:?}");
+        assert_eq!(generation(Step::Adds, &one).await, after, "{lost:?}");
+    }
 }
