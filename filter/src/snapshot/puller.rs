@@ -29,12 +29,19 @@ const MAX_MANIFEST_BYTES: usize = 512 * 1024;
 const MAX_MESSAGE: usize = 300;
 const FIRST_PAUSE_MICROS: u64 = 100_000;
 const LONGEST_PAUSE_MICROS: u64 = 5_000_000;
+/// How often one part is asked for where several sidecars answer in turn, of which one has it.
+const PART_TRIES: u8 = 4;
+/// How many polls in a row may end with a part that nobody has, until the pauses between them grow: it is
+/// no fault of the sidecar's, but a broken one must not be hammered.
+const PROMPT_POLLS: u8 = 8;
 
 #[derive(Default)]
 pub struct Puller {
     stage: Stage,
     not_before_micros: u64,
     pause_micros: u64,
+    /// Polls in a row that ended with a part that nobody has.
+    partless: u8,
     /// The fault last logged: a sidecar that is down for an hour gives one line, not thousands.
     logged: Option<String>,
 }
@@ -54,6 +61,8 @@ struct Fetch {
     record: Record,
     /// What is still to fetch; the first of it is under way.
     todo: VecDeque<Part>,
+    /// How often the first of it may still be asked for.
+    tries: u8,
     token: Token,
     since_micros: u64,
 }
@@ -108,7 +117,7 @@ impl Puller {
         match next {
             Ok(stage) => {
                 if matches!(stage, Stage::Idle) {
-                    self.pause_micros = 0;
+                    (self.pause_micros, self.partless) = (0, 0);
                     self.logged = None;
                 }
                 self.stage = stage;
@@ -165,9 +174,11 @@ impl Puller {
     }
 
     fn back_off<H: Host>(&mut self, turn: &mut Turn<'_, H>, place: Place<'_>, fault: Fault) {
+        let prompt = matches!(fault, Fault::NoSuchPart(_)) && self.partless < PROMPT_POLLS;
         // One failure between successes is no news: Envoy is still starting, or the sidecar restarts.
         let (message, is_news) = match fault {
             Fault::Sidecar(message) => (message, self.pause_micros > 0),
+            Fault::NoSuchPart(message) => (message, !prompt),
             Fault::Refused(cause, message) => {
                 turn.metrics.refused(cause);
                 (message, true)
@@ -182,8 +193,17 @@ impl Puller {
             );
             self.logged = Some(message);
         }
-        let doubled = self.pause_micros.saturating_mul(2);
-        self.pause_micros = doubled.clamp(FIRST_PAUSE_MICROS, LONGEST_PAUSE_MICROS);
+        self.partless = if prompt {
+            self.partless.saturating_add(1)
+        } else {
+            self.partless
+        };
+        let longer = if prompt {
+            0
+        } else {
+            self.pause_micros.saturating_mul(2)
+        };
+        self.pause_micros = longer.clamp(FIRST_PAUSE_MICROS, LONGEST_PAUSE_MICROS);
         // From half to the whole pause, so that a hundred proxies do not come back as one.
         let jitter = turn.random.draw() % (self.pause_micros / 2);
         let pause = self.pause_micros.saturating_sub(jitter);
@@ -211,27 +231,33 @@ fn advance<H: Host>(
         publish(turn, place, &record);
         return Ok(Stage::Idle);
     };
-    let path = format!("/v1/parts/{}", part.digest);
-    let token = call(turn.host, place.sidecar, &path, PART_TIMEOUT_MS)?;
+    let token = ask_for(turn, place, part)?;
     Ok(Stage::Fetching(Box::new(Fetch {
         record,
         todo,
+        tries: PART_TRIES - 1,
         token,
         since_micros: place.now_micros,
     })))
+}
+
+fn ask_for<H: Host>(turn: &mut Turn<'_, H>, place: Place<'_>, part: &Part) -> Result<Token, Fault> {
+    let path = format!("/v1/parts/{}", part.digest);
+    call(turn.host, place.sidecar, &path, PART_TIMEOUT_MS)
 }
 
 fn take_part<H: Host>(
     turn: &mut Turn<'_, H>,
     place: Place<'_>,
     size: AnswerSize,
-    fetch: Fetch,
+    mut fetch: Fetch,
 ) -> Result<Stage, Fault> {
-    let Fetch {
-        record, mut todo, ..
-    } = fetch;
-    if let Some(part) = todo.pop_front() {
-        let status = status(turn.host, size)?;
+    let status = status(turn.host, size)?;
+    if status == "404" {
+        return ask_again(turn, place, fetch);
+    }
+    let record = fetch.record;
+    if let Some(part) = fetch.todo.pop_front() {
         let bytes = body(turn.host, size, &status, MAX_PART_BYTES)?;
         if bytes.len() != part.length || Digest::of(&bytes) != part.digest {
             let version = record.version();
@@ -244,7 +270,26 @@ fn take_part<H: Host>(
         let key = place.keys.part(part.layer, part.slot, part.index);
         let _written = turn.host.set_shared(&key, &bytes, None);
     }
-    advance(turn, place, record, todo)
+    advance(turn, place, record, fetch.todo)
+}
+
+/// The sidecar that answered has no such part, but it need not be the one that gave the manifest.
+fn ask_again<H: Host>(
+    turn: &mut Turn<'_, H>,
+    place: Place<'_>,
+    mut fetch: Fetch,
+) -> Result<Stage, Fault> {
+    let Some(part) = fetch.todo.front().filter(|_| fetch.tries > 0) else {
+        let version = fetch.record.version();
+        let message = format!(
+            "snapshot {version} cannot be fetched: no sidecar that answers has all parts of it"
+        );
+        return Err(Fault::NoSuchPart(message));
+    };
+    fetch.token = ask_for(turn, place, part)?;
+    fetch.since_micros = place.now_micros;
+    fetch.tries -= 1;
+    Ok(Stage::Fetching(Box::new(fetch)))
 }
 
 fn publish<H: Host>(turn: &mut Turn<'_, H>, place: Place<'_>, record: &Record) {

@@ -176,19 +176,27 @@ impl EdgeConfig {
         endpoint: &Endpoint,
         probes: Option<SocketAddr>,
     ) -> Result<(), KitError> {
-        let address = match endpoint {
-            Endpoint::Tcp(address) => socket(*address),
-            Endpoint::Unix(path) => json!({"pipe": {"path": path}}),
-        };
-        let mut endpoint = json!({"address": address});
-        if let Some(probes) = probes {
-            let health = json!({"address": socket(probes)});
-            insert(&mut endpoint, "health_check_config", health);
-        }
         let place = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
         let cluster = self.cluster(name)?;
         let found = cluster.pointer_mut(place);
-        *found.ok_or_else(|| KitError::Config(format!("{place} in cluster {name}")))? = endpoint;
+        *found.ok_or_else(|| KitError::Config(format!("{place} in cluster {name}")))? =
+            lead_to(endpoint, probes);
+        Ok(())
+    }
+
+    /// One more endpoint for a cluster that has some.
+    pub fn add_endpoint(
+        &mut self,
+        name: &str,
+        endpoint: &Endpoint,
+        probes: Option<SocketAddr>,
+    ) -> Result<(), KitError> {
+        let place = "/load_assignment/endpoints/0/lb_endpoints";
+        let cluster = self.cluster(name)?;
+        let found = cluster.pointer_mut(place).and_then(Value::as_array_mut);
+        found
+            .ok_or_else(|| KitError::Config(format!("{place} in cluster {name}")))?
+            .push(json!({"endpoint": lead_to(endpoint, probes)}));
         Ok(())
     }
 
@@ -218,6 +226,19 @@ pub fn read(path: &Path) -> Result<Value, KitError> {
         .map_err(KitError::io(format!("cannot read {}", path.display())))?;
     serde_norway::from_str(&text)
         .map_err(|error| KitError::Config(format!("YAML in {}: {error}", path.display())))
+}
+
+fn lead_to(endpoint: &Endpoint, probes: Option<SocketAddr>) -> Value {
+    let address = match endpoint {
+        Endpoint::Tcp(address) => socket(*address),
+        Endpoint::Unix(path) => json!({"pipe": {"path": path}}),
+    };
+    let mut endpoint = json!({"address": address});
+    if let Some(probes) = probes {
+        let health = json!({"address": socket(probes)});
+        insert(&mut endpoint, "health_check_config", health);
+    }
+    endpoint
 }
 
 /// An address as Envoy writes it.

@@ -8,6 +8,9 @@ use crate::neighbour;
 /// Why a step did not succeed.
 pub enum Fault {
     Sidecar(String),
+    /// It has no such part: another sidecar gave the manifest, or the snapshot is none of its last ones
+    /// any more. What it offers now is to be had.
+    NoSuchPart(String),
     Refused(Refusal, String),
 }
 

@@ -41,6 +41,48 @@ fn a_ban_fetches_and_loads_the_overlay_alone() {
 }
 
 #[test]
+fn parts_that_another_sidecar_is_asked_for_are_asked_for_again_at_once() {
+    let mut world = World::new();
+    let mut a = world.worker(1);
+    world.sidecar.publish(version(1), &[], &[]);
+    world.run(&mut [&mut a], 5);
+    // Of two sidecars the other one is asked.
+    for v in 2..=9 {
+        world
+            .sidecar
+            .publish(version(v), &[], &cidrs(&["192.0.2.1"]));
+        world.sidecar.strayed.set(1);
+        world.run(&mut [&mut a], 2);
+        assert_eq!(a.version(), Some(v));
+    }
+}
+
+#[test]
+fn a_snapshot_whose_parts_are_nowhere_is_polled_for_anew_promptly_and_then_more_and_more_seldom() {
+    let mut world = World::new();
+    let mut a = world.worker(1);
+    world.sidecar.publish(version(1), &[], &[]);
+    world.run(&mut [&mut a], 5);
+    world.sidecar.publish(version(2), &[], &[]);
+    world.sidecar.strayed.set(20);
+    world.run(&mut [&mut a], 15);
+    assert_eq!(a.version(), Some(2), "a second and a half later");
+
+    world.sidecar.publish(version(3), &[], &[]);
+    world.sidecar.strayed.set(usize::MAX);
+    world.sidecar.asked.take();
+    world.run(&mut [&mut a], 600);
+    let asked = world.sidecar.asked.take();
+    let polls = asked.iter().filter(|path| path.contains("/manifest"));
+    let polls = polls.count();
+    assert!((10..40).contains(&polls), "{polls} polls in a minute");
+    assert!(asked.len() <= 5 * polls, "{} questions", asked.len());
+    world.sidecar.strayed.set(0);
+    world.run(&mut [&mut a], 60);
+    assert_eq!(a.version(), Some(3));
+}
+
+#[test]
 fn shared_memory_does_not_grow_with_the_number_of_snapshots() {
     let mut world = World::new();
     let mut a = world.worker(1);

@@ -7,6 +7,7 @@ mod foreign;
 mod outage;
 mod refusal;
 mod rotation;
+mod several;
 mod start;
 mod tls;
 

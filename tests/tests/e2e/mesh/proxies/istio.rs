@@ -1,14 +1,15 @@
 //! Istio: our manifests in an Envoy as Istio would configure it, gateway and sidecar proxy.
 
-use kit::config::{EdgeConfig, insert};
+use kit::config::{EdgeConfig, Endpoint, insert};
 use kit::envoy::validate;
 use kit::pages::Page;
-use kit::{Request, eventually};
+use kit::{Envoy, Redis, Request, Upstream, eventually, parts};
 use serde_json::{Value, json};
 
 use super::istio_translation::{GATEWAY, INBOUND, Manifests};
 use super::{Proxy, start};
-use crate::common::{CANARY, LIMIT, header_names, until_metric};
+use crate::common::{CANARY, LIMIT, cli, header_names, until_metric, until_status};
+use crate::redis::sidecar_on;
 
 const GOOD: &str = "203.0.113.5";
 
@@ -126,6 +127,43 @@ async fn a_sidecar_that_is_no_service_of_the_cluster_is_asked_by_its_host_name()
             "{client}"
         );
     }
+}
+
+#[tokio::test]
+async fn of_several_sidecars_a_gateway_asks_one_and_without_probes_goes_over_when_that_is_gone() {
+    let manifests = manifests();
+    let (mut config, cluster) = (config(&manifests, "enforce"), manifests.cluster_name());
+    let redis = Redis::start().await.unwrap();
+    let upstream = Upstream::start().await.unwrap();
+    let mut sidecars = [
+        sidecar_on(&redis).start().await.unwrap(),
+        sidecar_on(&redis).start().await.unwrap(),
+    ];
+    let [one, other] = sidecars.each_ref().map(|sidecar| sidecar.addresses().edge);
+    config.on_any_port().unwrap();
+    config.set_cluster(&cluster, &one, None).unwrap();
+    config.add_endpoint(&cluster, &other, None).unwrap();
+    let shop = Endpoint::Tcp(upstream.address());
+    config.set_cluster("shop", &shop, None).unwrap();
+    let builder = Envoy::with(config, &parts::envoy().unwrap()).edge(GATEWAY);
+    let envoy = builder.start().await.unwrap();
+    assert!(
+        envoy.until_snapshot(LIMIT).await.unwrap(),
+        "{}",
+        envoy.log()
+    );
+    let asked = Request::get("/clusters").send(envoy.admin()).await.unwrap();
+    let asked = sidecars.each_ref().map(|sidecar| {
+        let count = format!("::{}::rq_total::", sidecar.edge());
+        let text = asked.text();
+        let line = text.lines().find_map(|line| line.split(&count).nth(1));
+        line.unwrap().parse::<u32>().unwrap()
+    });
+    let chosen = usize::from(asked[0] == 0);
+    assert_eq!(asked[1 - chosen], 0, "both were asked");
+    sidecars[chosen].kill();
+    cli(&sidecars[1 - chosen], &["ban", GOOD]).await;
+    assert!(until_status(&envoy, GOOD, 403).await, "{}", envoy.log());
 }
 
 #[test]

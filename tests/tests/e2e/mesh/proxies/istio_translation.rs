@@ -3,8 +3,9 @@
 //!   StringValue; the agent fetches the image and puts a local file in its place; the plugin's version is a variable of
 //!   the VM. `failStrategy` becomes `failure_policy`, with Envoy's own back-off. AUTHN stands first in the chain;
 //! - `mode: SERVER` means a sidecar proxy's inbound listener, and no `match` every listener, a gateway's too;
-//! - a Service's port becomes `outbound|PORT||HOST`, and a DestinationRule's `connectionPool` that cluster's options; a
-//!   ServiceEntry's port as well, and `resolution: DNS` has Envoy look the name up;
+//! - a Service's port becomes `outbound|PORT||HOST`, and a DestinationRule's `connectionPool`, `loadBalancer` and
+//!   `outlierDetection` that cluster's options, without a threshold of panic; a ServiceEntry's port as well, and
+//!   `resolution: DNS` has Envoy look the name up;
 //! - a gateway believes `numTrustedProxies` hops, a sidecar proxy what stands last in x-forwarded-for;
 //! - a provider's labels become a JSON log, a Telemetry's filter an expression in CEL;
 //! - statistics: [`super::istio_statistics`].
@@ -137,12 +138,32 @@ impl Manifests {
         let rule = self.gateway.one("DestinationRule", "portcullis");
         let host = self.cluster_name();
         assert!(host.ends_with(text(&rule["spec"]["host"])), "{host}");
-        let pool = &rule["spec"]["trafficPolicy"]["connectionPool"];
+        let policy = &rule["spec"]["trafficPolicy"];
+        let pool = &policy["connectionPool"];
+        let hash = &policy["loadBalancer"]["consistentHash"];
+        // Istio hashes requests of its own routes by this header; a plugin's have no other hash than it.
+        assert_eq!(hash["httpHeaderName"], ":authority");
+        assert_eq!(hash["maglev"], json!({}));
+        let localities = &policy["loadBalancer"]["localityLbSetting"];
+        assert_eq!(localities["enabled"], false);
+        let outliers = &policy["outlierDetection"];
         let keepalive = &pool["tcp"]["tcpKeepalive"];
         json!({
             "name": host,
             "alt_stat_name": with_end(&host),
             "type": self.discovery(),
+            "lb_policy": "MAGLEV",
+            "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+            "outlier_detection": {
+                "split_external_local_origin_errors": outliers["splitExternalLocalOriginErrors"],
+                "consecutive_local_origin_failure": outliers["consecutiveLocalOriginFailures"],
+                "enforcing_consecutive_local_origin_failure": 100,
+                "consecutive_5xx": outliers["consecutive5xxErrors"],
+                "enforcing_consecutive_5xx": 0,
+                "interval": outliers["interval"],
+                "base_ejection_time": outliers["baseEjectionTime"],
+                "max_ejection_percent": outliers["maxEjectionPercent"],
+            },
             "connect_timeout": seconds(&pool["tcp"]["connectTimeout"]),
             "upstream_connection_options": {"tcp_keepalive": {
                 "keepalive_probes": keepalive["probes"],
