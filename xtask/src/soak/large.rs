@@ -21,8 +21,9 @@ const LOAD: Pace = Pace {
     rate: 2_000,
     connections: 64,
 };
-/// Longer than taking up a million addresses.
+/// Longer than taking up a million addresses, and five million.
 const SLICE: Duration = Duration::from_secs(4);
+const LONG_SLICE: Duration = Duration::from_secs(12);
 const MOST_LATER_MS: f64 = 10.0;
 const MOST_CALLBACK_MS: f64 = 5.0;
 /// Either is on one of the two snapshots that are taken up in turn.
@@ -34,13 +35,22 @@ struct Stage {
     sidecar: RawSidecar,
     snapshots: [Built; 2],
     version: u64,
+    /// For how long it is loaded while a snapshot is taken up.
+    slice: Duration,
+}
+
+/// Snapshots whose callbacks are timed.
+struct Timed {
+    snapshots: [Built; 2],
+    slice: Duration,
+    name: &'static str,
 }
 
 pub async fn measure(setting: &Setting, findings: &mut Findings) -> Result<(), Error> {
     let rounds = setting.by_time(5, 9);
     say::step("making two snapshots of a million addresses");
     let snapshots = snapshots(MILLION).await?;
-    let mut stage = Stage::set(setting, &setting.wasm, snapshots.clone()).await?;
+    let mut stage = Stage::set(setting, &setting.wasm, snapshots.clone(), SLICE).await?;
     let (mut later, mut controls, mut swaps) = (Vec::new(), Tally::default(), Tally::default());
     for round in 1..=rounds {
         let control = load(&stage, &controls).run(SLICE).await?;
@@ -65,13 +75,20 @@ pub async fn measure(setting: &Setting, findings: &mut Findings) -> Result<(), E
         later,
         MOST_LATER_MS,
     );
-    let name = "longest_callback_for_1m_ms";
-    callbacks(setting, findings, snapshots, rounds, name).await?;
+    let timed = Timed {
+        snapshots,
+        slice: SLICE,
+        name: "longest_callback_for_1m_ms",
+    };
+    callbacks(setting, findings, timed, rounds).await?;
     if !setting.quick {
         say::step("making two snapshots of five million addresses");
-        let snapshots = self::snapshots(5 * MILLION).await?;
-        let name = "longest_callback_for_5m_ms";
-        callbacks(setting, findings, snapshots, rounds, name).await?;
+        let timed = Timed {
+            snapshots: self::snapshots(5 * MILLION).await?,
+            slice: LONG_SLICE,
+            name: "longest_callback_for_5m_ms",
+        };
+        callbacks(setting, findings, timed, 5).await?;
     }
     Ok(())
 }
@@ -81,11 +98,15 @@ pub async fn measure(setting: &Setting, findings: &mut Findings) -> Result<(), E
 async fn callbacks(
     setting: &Setting,
     findings: &mut Findings,
-    snapshots: [Built; 2],
+    timed: Timed,
     rounds: u32,
-    name: &'static str,
 ) -> Result<(), Error> {
-    let mut stage = Stage::set(setting, &setting.timed, snapshots).await?;
+    let Timed {
+        snapshots,
+        slice,
+        name,
+    } = timed;
+    let mut stage = Stage::set(setting, &setting.timed, snapshots, slice).await?;
     let mut longest = Vec::new();
     let mut tally = Tally::default();
     for _ in 0..rounds {
@@ -142,7 +163,12 @@ async fn snapshots(addresses: u32) -> Result<[Built; 2], Error> {
 }
 
 impl Stage {
-    async fn set(setting: &Setting, wasm: &Path, snapshots: [Built; 2]) -> Result<Self, Error> {
+    async fn set(
+        setting: &Setting,
+        wasm: &Path,
+        snapshots: [Built; 2],
+        slice: Duration,
+    ) -> Result<Self, Error> {
         let sidecar = RawSidecar::start().await?;
         let [first, _] = &snapshots;
         sidecar.publish(first.clone());
@@ -152,13 +178,14 @@ impl Stage {
             sidecar,
             snapshots,
             version: 1,
+            slice,
         })
     }
 
     /// Publishes the other snapshot while the load runs; both workers must have it in force before it ends.
     async fn swap_under(&mut self, load: Load) -> Result<Tally, Error> {
-        let loaded = tokio::spawn(load.run(SLICE));
-        tokio::time::sleep(SLICE / 8).await;
+        let loaded = tokio::spawn(load.run(self.slice));
+        tokio::time::sleep(self.slice / 8).await;
         self.version += 1;
         let [one, other] = self.snapshots.clone();
         let (mut next, mark) = match self.version % 2 {
@@ -173,7 +200,8 @@ impl Stage {
         }
         if loaded.is_finished() {
             return Err(Error::Said(format!(
-                "taking it up took longer than the load, {SLICE:?}"
+                "taking it up took longer than the load, {:?}",
+                self.slice
             )));
         }
         loaded

@@ -73,7 +73,10 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     let mut findings = Findings::begin();
     for part in parts {
         say::step(format_args!("{part:?}"));
-        runtime.block_on(part.measure(&setting, &mut findings))?;
+        // What one part could not measure does not take the others with it.
+        if let Err(error) = runtime.block_on(part.measure(&setting, &mut findings)) {
+            findings.faults([format!("{part:?}: {error}")]);
+        }
     }
     findings.finish(&setting.folder)
 }
