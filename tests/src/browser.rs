@@ -1,7 +1,8 @@
 //! A real Chromium without a screen, driven over WebDriver by chromedriver: what a person at a page sees
 //! and does.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -55,6 +56,24 @@ impl Look {
         height: 740,
         dark: false,
     };
+}
+
+/// Ends the session: a driver that is killed leaves its browser running.
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let end = || -> std::io::Result<usize> {
+            let mut driver = TcpStream::connect(self.address)?;
+            driver.set_read_timeout(Some(PATIENCE))?;
+            let (path, host) = (&self.session, self.address);
+            write!(
+                driver,
+                "DELETE {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+            )?;
+            driver.read(&mut [0; 64])
+        };
+        // Without a driver there is nobody left to ask.
+        let _answered = end();
+    }
 }
 
 impl Browser {
