@@ -77,6 +77,16 @@ impl Decision {
     }
 }
 
+impl DecisionKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ban => "ban",
+            Self::Throttle => "throttle",
+            Self::Allow => "allow",
+        }
+    }
+}
+
 /// Wider decisions are given by those alone who say that they mean it.
 const WIDEST_V4: u8 = 16;
 const WIDEST_V6: u8 = 32;

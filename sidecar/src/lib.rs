@@ -11,6 +11,7 @@ pub mod config;
 pub mod console;
 pub mod doctor;
 pub mod duration;
+pub mod history;
 pub mod http;
 pub mod intelligence;
 pub mod orders;

@@ -9,6 +9,7 @@ use sidecar::api::{Backing, Listeners, files};
 use sidecar::cli::Exit;
 use sidecar::clock::{Clock, SystemClock};
 use sidecar::config::{Config, ConfigError};
+use sidecar::history::History;
 use sidecar::http::HttpClient;
 use sidecar::intelligence::{Intelligence, Parts, StartError};
 use sidecar::orders::Trail;
@@ -81,9 +82,12 @@ pub async fn serve(path: &Path, reports: &Reports) -> Result<(), ServeError> {
     listeners.log();
     ground.http.log_routes();
     let (metrics, shutdown) = (Arc::clone(&ground.metrics), ground.shutdown.clone());
-    let backing = ground.back(vault, token, Arc::clone(&store));
+    let history = History::new(Arc::clone(&ground.clock), Arc::clone(&metrics));
+    let history = Arc::new(history);
+    let backing = ground.back(vault, token, Arc::clone(&store), Arc::clone(&history));
     listeners.serve(metrics, backing, shutdown).await?;
 
+    history.close().await;
     store.flush().await?;
     tracing::info!("stopped");
     export.end().await;
@@ -126,6 +130,7 @@ impl Ground {
         vault: Arc<Vault>,
         token: AdminToken,
         store: Arc<dyn Store>,
+        history: Arc<History>,
     ) -> Result<Backing, StartError> {
         let clock = Arc::clone(&self.clock);
         let proxies = Proxies::new(&self.config.envoy, self.http.clone(), clock);
@@ -140,6 +145,7 @@ impl Ground {
             metrics: Arc::clone(&self.metrics),
             http: self.http.clone(),
             vault,
+            history,
             shutdown: self.shutdown.clone(),
         });
         let intelligence = intelligence.await?;

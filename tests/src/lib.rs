@@ -1,4 +1,4 @@
-//! The test kit: starts the real parts (Envoy, the sidecar, Redis, CrowdSec) and stand-ins for all others (upstream,
+//! The test kit: starts the real parts (Envoy, the sidecar, Redis, PostgreSQL, CrowdSec) and stand-ins for all others (upstream,
 //! AbuseIPDB and the other providers, a sidecar that misbehaves on command), speaks raw HTTP to them and waits for events.
 //!
 //! Used by the end-to-end tests beside it, by `cargo xtask demo` and by the benchmarks. Everything that
@@ -21,6 +21,7 @@ pub mod moto;
 pub mod pages;
 pub mod parts;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod prometheus_server;
@@ -47,6 +48,7 @@ pub use envoy::Envoy;
 pub use error::KitError;
 pub use forward_proxy::ForwardProxy;
 pub use moto::Moto;
+pub use postgres::Postgres;
 pub use prometheus_server::PrometheusServer;
 pub use raw_proxy::RawProxy;
 pub use raw_sidecar::RawSidecar;

@@ -44,6 +44,34 @@ pub fn redis_server() -> Result<PathBuf, KitError> {
     installed("redis-server", "apt-get install redis-server")
 }
 
+/// The folder of PostgreSQL's `initdb` and `postgres`, which the system's package manager installs, but not
+/// where programs are looked for: of several versions the newest.
+pub fn postgres() -> Result<PathBuf, KitError> {
+    if let Some(given) = env::var_os("PORTCULLIS_POSTGRES") {
+        let folder = Path::new(&given).parent();
+        return Ok(folder.map(Path::to_path_buf).unwrap_or_default());
+    }
+    let command = "apt-get install postgresql";
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let folders = versions.filter_map(|version| {
+        let version = version.ok()?;
+        let number = version.file_name().to_str()?.parse::<u32>().ok()?;
+        Some((number, version.path().join("bin")))
+    });
+    let complete =
+        |folder: &Path| folder.join("initdb").is_file() && folder.join("postgres").is_file();
+    let newest = folders.filter(|(_, folder)| complete(folder)).max();
+    let newest = newest.map(|(_, folder)| folder);
+    newest.map_or_else(|| elsewhere(command), Ok)
+}
+
+fn elsewhere(command: &'static str) -> Result<PathBuf, KitError> {
+    let initdb = installed("initdb", command)?;
+    Ok(initdb.parent().map(Path::to_path_buf).unwrap_or_default())
+}
+
 /// Chromium and the program that drives it, which the system's package manager installs.
 pub fn chromium() -> Result<(PathBuf, PathBuf), KitError> {
     let command = "apt-get install chromium chromium-driver";

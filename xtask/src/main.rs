@@ -22,6 +22,7 @@ mod matrix;
 mod moto;
 mod package;
 mod pin;
+mod postgres;
 mod redis;
 mod release;
 mod run;

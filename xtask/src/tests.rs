@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::system::Need;
 use crate::workspace::Workspace;
 use crate::{
-    audit, chromium, collector, debian, envoy, filter, helm, kubectl, moto, redis, run, say,
-    sidecar, system, wheel, workflows,
+    audit, chromium, collector, debian, envoy, filter, helm, kubectl, moto, postgres, redis, run,
+    say, sidecar, system, wheel, workflows,
 };
 
 /// Crates that are built for Wasm only.
@@ -36,6 +36,7 @@ pub struct Built {
 pub struct Fetched {
     pub envoy: PathBuf,
     redis: PathBuf,
+    postgres: PathBuf,
     crowdsec: PathBuf,
     moto: PathBuf,
     prometheus: PathBuf,
@@ -78,6 +79,7 @@ const CURL: Need = Need {
 };
 
 fn require_tools() -> Result<(), Error> {
+    postgres::want_no_cluster();
     system::require(&[
         &sidecar::NEED,
         &wheel::NEED,
@@ -85,6 +87,7 @@ fn require_tools() -> Result<(), Error> {
         &debian::NEED,
         &debian::TEMPLATES,
         &redis::NEED,
+        &postgres::NEED,
         &chromium::NEED,
         &CURL,
     ])
@@ -128,6 +131,7 @@ fn fetch(workspace: &Workspace, version: &str) -> Result<Fetched, Error> {
     Ok(Fetched {
         envoy: envoy::ensure(workspace, version)?,
         redis: redis::ensure()?,
+        postgres: postgres::ensure()?,
         crowdsec: debian::ensure(workspace, &debian::CROWDSEC)?,
         moto: moto::ensure(workspace)?,
         prometheus: debian::ensure(workspace, &debian::PROMETHEUS)?,
@@ -197,6 +201,7 @@ pub fn end_to_end(workspace: &Workspace, built: &Built, only: &[String]) -> Comm
     for (variable, file) in [
         ("PORTCULLIS_ENVOY", &fetched.envoy),
         ("PORTCULLIS_REDIS", &fetched.redis),
+        ("PORTCULLIS_POSTGRES", &fetched.postgres),
         ("PORTCULLIS_CROWDSEC", &fetched.crowdsec),
         ("PORTCULLIS_MOTO", &fetched.moto),
         ("PORTCULLIS_PROMETHEUS", &fetched.prometheus),

@@ -258,13 +258,14 @@ impl Edge {
         let free = self.reporting.try_acquire();
         let _place = free.map_err(|_| Problem::new(Kind::Busy))?;
         let body = request::body(request, MAX_REPORT_BYTES).await?;
-        self.refusals.take(&body).map_err(|error| {
+        let report = self.refusals.take(&body).map_err(|error| {
             let kind = match error {
                 ReportError::Malformed(_) => Kind::BadBody,
                 _ => Kind::FaultyValue,
             };
             Problem::new(kind).detail(error.to_string())
         })?;
+        self.intelligence.history().note_refusals(&report.clients);
         Ok(empty(StatusCode::NO_CONTENT))
     }
 

@@ -44,6 +44,8 @@ pub enum Kind {
     Busy,
     /// Said to operators only: the detail tells what the store's server said.
     Store,
+    /// None is kept, or its database does not answer.
+    History,
     Internal,
 }
 
@@ -201,6 +203,11 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store",
                 "The store did not take it",
+            ),
+            Self::History => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "history",
+                "There is no history to be read",
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,

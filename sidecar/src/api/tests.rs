@@ -22,6 +22,7 @@ use super::*;
 use crate::cli::client::{AdminClient, AdminUrl, ClientError};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::history::History;
 use crate::http::{Answer, Get, HttpClient};
 use crate::intelligence::{Parts, StartError};
 use crate::secrets::{Secrets, Vault};
@@ -162,6 +163,7 @@ async fn build(
         metrics: Arc::clone(&metrics),
         http: HttpClient::new(),
         vault: Arc::new(Vault::in_memory()),
+        history: Arc::new(History::new(Arc::clone(&clock), Arc::clone(&metrics))),
         shutdown: shutdown.clone(),
     };
     let intelligence = Intelligence::start(parts).await.unwrap();

@@ -89,6 +89,16 @@ pub enum Task {
         #[arg(long, value_name = "NUMBER", default_value_t = 20)]
         most: usize,
     },
+    /// Say what was thought and done about an address, over the whole fleet
+    History {
+        address: ClientAddress,
+        /// How far back, such as 12h or 30d
+        #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = crate::duration::parse)]
+        since: Duration,
+        /// How many verdicts and decisions, at most 1000
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        limit: usize,
+    },
     /// List the feeds, or release one that the guard holds
     Feeds {
         #[command(subcommand)]

@@ -8,6 +8,7 @@ pub mod client;
 mod decisions;
 mod doctor;
 mod health;
+mod history;
 mod inspect;
 mod log_level;
 mod mode;
@@ -128,6 +129,11 @@ async fn text_of(task: &Task, remote: &Remote) -> Result<String, CliError> {
         Task::Unallow { address } => decisions::unallow(&session()?, *address).await,
         Task::Decisions => decisions::list(&session()?).await,
         Task::Blocked { most } => blocked::list(&session()?, *most).await,
+        Task::History {
+            address,
+            since,
+            limit,
+        } => history::show(&session()?, *address, *since, *limit).await,
         Task::Feeds { action } => show::feeds(&session()?, action.as_ref()).await,
         Task::Providers => show::providers(&session()?).await,
         Task::Secrets { .. } => show::secrets(&session()?).await,

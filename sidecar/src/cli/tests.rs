@@ -39,6 +39,8 @@ fn every_command_of_the_public_contract_is_understood() {
         "mode off",
         "blocked",
         "blocked --most 5 --json",
+        "history 203.0.113.7",
+        "history 2001:db8::1 --since 30d --limit 10 --json",
         "log-level",
         "log-level debug --for 1h",
         "log-level --clear",

@@ -5,7 +5,7 @@ use super::*;
 const DOCUMENT: &str = include_str!("../../../docs/sidecar.md");
 
 /// One key in each section that no section has.
-const STRANGERS: &str = "[listen]\nzzzzzzzz = 1\n[log]\nzzzzzzzz = 1\n[store]\nzzzzzzzz = 1\n\
+const STRANGERS: &str = "[listen]\nzzzzzzzz = 1\n[log]\nzzzzzzzz = 1\n[store]\nzzzzzzzz = 1\n[history]\nzzzzzzzz = 1\n\
     [policy]\nzzzzzzzz = 1\n[guard]\nzzzzzzzz = 1\n[budget]\nzzzzzzzz = 1\n[envoy]\nzzzzzzzz = 1\n[canary]\nzzzzzzzz = 1\n[sentry]\nzzzzzzzz = 1\n[otlp]\nzzzzzzzz = 1\n[[feed]]\nzzzzzzzz = 1\n\
     [[database]]\nzzzzzzzz = 1\n[[provider]]\nzzzzzzzz = 1\n[secret.NAME]\nzzzzzzzz = 1\n";
 
@@ -61,5 +61,5 @@ fn every_key_stands_in_the_document() {
             assert!(DOCUMENT.contains(&named), "{named} is not in the document");
         }
     }
-    assert_eq!(sections, 14, "{faults}");
+    assert_eq!(sections, 15, "{faults}");
 }

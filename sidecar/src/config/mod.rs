@@ -13,6 +13,7 @@ pub mod envoy;
 mod fault;
 pub mod feed;
 pub mod guard;
+pub mod history;
 pub mod http_json;
 pub mod listen;
 pub mod otlp;
@@ -37,6 +38,7 @@ pub use envoy::Envoy;
 pub use fault::{Fault, Faults, Place};
 pub use feed::{Feed, FeedFormat, FeedRole, FeedSource, ListScore};
 pub use guard::Guard;
+pub use history::HistoryConfig;
 pub use http_json::{HeaderText, HttpJson, LimitHeaders, Meaning, Pointer, Scale};
 pub use listen::{Listen, ListenAddress};
 pub use otlp::Otlp;
@@ -57,6 +59,8 @@ pub struct Config {
     pub listen: Listen,
     pub log: Log,
     pub store: StoreConfig,
+    /// None: nothing is recorded.
+    pub history: Option<HistoryConfig>,
     pub policy: Policy,
     pub guard: Guard,
     pub budget: Budget,
@@ -139,15 +143,13 @@ impl Config {
     /// Where a value is faulty its default stands in, so that the rest can be looked at too; the
     /// result counts only if nothing was found.
     fn validate(mut root: Section<'_>) -> Self {
-        root.refuse(
-            "history",
-            "history is not available in this version: remove the section",
-        );
+        let remembers = root.has("history");
         let (feeds, crowdsec) = feed::validate_all(root.tables("feed"));
         let config = Self {
             listen: Listen::validate(root.table("listen")),
             log: Log::validate(root.table("log")),
             store: StoreConfig::validate(root.table("store")),
+            history: HistoryConfig::validate(remembers, root.table("history")),
             policy: policy(root.table("policy")),
             guard: Guard::validate(root.table("guard")),
             budget: Budget::validate(root.table("budget")),

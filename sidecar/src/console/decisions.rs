@@ -92,7 +92,8 @@ pub async fn undo(visit: &Visit<'_>, form: &Form) -> Result<Answer, Problem> {
         Ok(outcome) => {
             let mut text = format!(
                 "Undone: {} taken back, {} given again.",
-                outcome.taken_back, outcome.restored
+                outcome.taken_back.len(),
+                outcome.restored.len()
             );
             if outcome.left > 0 {
                 text.push_str(&format!(

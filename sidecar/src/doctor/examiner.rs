@@ -15,8 +15,8 @@ use super::providers::CacheFacts;
 use super::secrets::{FileFacts, SecretFacts, TokenFacts};
 use super::watching::{ConfigFacts, LogFacts, Tracking};
 use super::{
-    Finding, databases, feeds, guide, listeners, operator, providers, secrets, store, watching,
-    wire,
+    Finding, databases, feeds, guide, history, listeners, operator, providers, secrets, store,
+    watching, wire,
 };
 use crate::api::token;
 use crate::clock::Clock;
@@ -146,7 +146,7 @@ impl Examiner {
             watching::scraped(metrics.fetched_ago()),
             watching::canary(watch.config().canary.edge.is_some(), metrics.canary_state()),
             watching::errors(log),
-            guide::history(),
+            history::recorded(intelligence.history().health().as_ref()),
             wire::wire(metrics.askers_seen()),
         ]
     }

@@ -1,5 +1,4 @@
-//! What is neither a fault nor to be seen elsewhere: settings of the whole, and what this version does
-//! not have.
+//! What is neither a fault nor to be seen elsewhere: settings of the whole.
 
 use super::{Check, Finding};
 use crate::http::Routes;
@@ -49,11 +48,6 @@ pub fn outgoing(routes: &Routes) -> Finding {
     }
 }
 
-pub fn history() -> Finding {
-    let seen = "this version keeps no history of verdicts: only decisions, quota and answers";
-    Finding::note(Check::SidecarHistory, seen)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +76,5 @@ mod tests {
     fn special_space_is_permitted_in_tests_only() {
         assert_eq!(guard(false).state, State::Ok);
         assert_eq!(guard(true).state, State::Attention);
-        assert_eq!(history().state, State::Note);
     }
 }

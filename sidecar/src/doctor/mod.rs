@@ -8,6 +8,7 @@ mod databases;
 mod examiner;
 mod feeds;
 mod guide;
+mod history;
 mod listeners;
 mod operator;
 mod providers;

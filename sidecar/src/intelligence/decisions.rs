@@ -105,9 +105,10 @@ impl Decisions {
         let newer = newer.iter().filter(|word| !delete.contains(&word.id));
         let newer: HashSet<_> = newer.map(place_of).collect();
         restored.retain(|old| old.in_force(now) && !newer.contains(&place_of(old)));
+        let taken_back = delete.iter().filter_map(|id| present.get(id));
         let outcome = Restored {
-            taken_back: delete.len(),
-            restored: restored.len(),
+            taken_back: taken_back.map(|taken| taken.as_ref().clone()).collect(),
+            restored: restored.clone(),
             left: wanted - restored.len(),
         };
         let put = restored;

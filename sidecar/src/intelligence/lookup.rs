@@ -18,6 +18,7 @@ use super::setup::Setup;
 use super::sources::{Sources, View};
 use super::weigh::{Life, verdict_by, verdict_of};
 use crate::clock::Clock;
+use crate::history::{Heard, History};
 use crate::snapshot::Publisher;
 use crate::telemetry::Metrics;
 
@@ -30,27 +31,33 @@ pub struct Lookup {
     pub streams: Arc<Streams>,
     asking: Arc<Asking>,
     pub scores: Scores,
+    history: Arc<History>,
+}
+
+/// What look-ups rest on.
+pub struct LookupParts {
+    pub sources: Arc<Sources>,
+    pub publisher: Publisher,
+    pub recent: Arc<RecentlyClean>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub streams: Arc<Streams>,
+    pub answers: Answers,
+    pub history: Arc<History>,
 }
 
 impl Lookup {
-    pub fn new(
-        sources: Arc<Sources>,
-        publisher: Publisher,
-        recent: Arc<RecentlyClean>,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-        streams: Arc<Streams>,
-        answers: Answers,
-    ) -> Self {
+    pub fn new(parts: LookupParts) -> Self {
         Self {
-            sources,
-            publisher,
-            recent,
-            asking: Arc::new(Asking::new(answers, Arc::clone(&clock))),
-            clock,
-            metrics,
-            streams,
+            asking: Arc::new(Asking::new(parts.answers, Arc::clone(&parts.clock))),
+            sources: parts.sources,
+            publisher: parts.publisher,
+            recent: parts.recent,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            streams: parts.streams,
             scores: Scores::default(),
+            history: parts.history,
         }
     }
 
@@ -66,7 +73,7 @@ impl Lookup {
         if let Some(found) = found.as_ref().filter(|found| !found.is_open()) {
             let scope = view.scope(images, address, prefix, listed);
             let verdict = verdict_of(found, address, scope, now);
-            return self.with_shadow(&view, verdict, address, &ByProvider::default(), now);
+            return self.finish(&view, verdict, address, &ByProvider::default(), now);
         }
         // Neither may take the other's time.
         let (heard, kept) = tokio::join!(
@@ -77,7 +84,7 @@ impl Lookup {
             let len = Some(decision.cidr.len());
             let scope = view.scope(images, address, prefix, len);
             let verdict = verdict_by(decision, scope, heard.for_s.unwrap_or_default());
-            return self.with_shadow(&view, verdict, address, &ByProvider::default(), now);
+            return self.finish(&view, verdict, address, &ByProvider::default(), now);
         }
         let asked = self.asking.ask(&view, address, kept, deadline, now);
         let (answers, life) = asked.await;
@@ -97,11 +104,11 @@ impl Lookup {
         if verdict.band == Band::Clean && !verdict.provisional {
             self.recent.note(address, now);
         }
-        self.with_shadow(&view, verdict, address, &answers, now)
+        self.finish(&view, verdict, address, &answers, now)
     }
 
-    /// Adds what would be answered if every source had a say.
-    fn with_shadow(
+    /// Adds what would be answered if every source had a say, and records what is answered at last.
+    fn finish(
         &self,
         view: &View,
         verdict: Verdict,
@@ -111,10 +118,33 @@ impl Lookup {
     ) -> Verdict {
         let shadow = view.in_shadow(&verdict, address, answers, now);
         // A provisional answer is followed by a final one, which counts.
-        if let Some(shadow) = shadow.as_ref().filter(|_| !verdict.provisional) {
-            self.metrics.shadow_answer(&shadow.reason, shadow.action);
+        if !verdict.provisional {
+            if let Some(shadow) = &shadow {
+                self.metrics.shadow_answer(&shadow.reason, shadow.action);
+            }
+            self.record(view, &verdict, address, answers, now);
         }
         Verdict { shadow, ..verdict }
+    }
+
+    fn record(
+        &self,
+        view: &View,
+        verdict: &Verdict,
+        address: ClientAddress,
+        answers: &ByProvider,
+        now: UnixSeconds,
+    ) {
+        let heard = match answers.all().any(|(_, answer)| answer.said.is_some()) {
+            true => Heard::Somebody,
+            false => Heard::Nobody,
+        };
+        let words = || {
+            let (indicators, score) = view.score(address, answers, Hearing::InForce, now);
+            let coverage = score.coverage;
+            (indicators, coverage.answered, coverage.asked)
+        };
+        self.history.note_verdict(address, verdict, heard, words);
     }
 
     /// What is known without asking anybody.

@@ -59,6 +59,7 @@ pub use crate::snapshot::Published;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::history::History;
 use crate::http::{HttpClient, Routes};
 use crate::secrets::{Secrets, Trial, Vault};
 use crate::snapshot::{Changed, Publisher};
@@ -69,7 +70,7 @@ use crowdsec::Streams;
 use decisions::Decisions;
 use epochs::Epochs;
 use feeds::Keeper;
-use lookup::Lookup;
+use lookup::{Lookup, LookupParts};
 use modes::Modes;
 use recent::RecentlyClean;
 use sources::Sources;
@@ -83,6 +84,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub http: HttpClient,
     pub vault: Arc<Vault>,
+    pub history: Arc<History>,
     /// Ends every task.
     pub shutdown: CancellationToken,
 }
@@ -109,6 +111,7 @@ pub struct Intelligence {
     metrics: Arc<Metrics>,
     http: HttpClient,
     vault: Arc<Vault>,
+    history: Arc<History>,
 }
 
 impl Intelligence {
@@ -127,15 +130,16 @@ impl Intelligence {
             keeper: Arc::new(start::keeper(&sources, &recent, &publisher, &parts)),
             databases: Arc::new(start::databases(&publisher, &parts)),
             streams: Arc::clone(&streams),
-            lookup: Lookup::new(
-                Arc::clone(&sources),
-                publisher.clone(),
+            lookup: Lookup::new(LookupParts {
+                sources: Arc::clone(&sources),
+                publisher: publisher.clone(),
                 recent,
-                Arc::clone(&parts.clock),
-                Arc::clone(&parts.metrics),
+                clock: Arc::clone(&parts.clock),
+                metrics: Arc::clone(&parts.metrics),
                 streams,
-                Answers::new(Arc::clone(&parts.store), Arc::clone(&parts.metrics)),
-            ),
+                answers: Answers::new(Arc::clone(&parts.store), Arc::clone(&parts.metrics)),
+                history: Arc::clone(&parts.history),
+            }),
             publisher,
             sources,
             store: parts.store,
@@ -143,8 +147,10 @@ impl Intelligence {
             metrics: parts.metrics,
             http: parts.http,
             vault: parts.vault,
+            history: parts.history,
         });
         intelligence.put_in_place(&parts.config).await;
+        intelligence.remember_as(&parts.config);
         intelligence.publisher.changed(Changed::Feeds);
         intelligence.keep_tidy(&parts.shutdown);
         Ok(intelligence)
@@ -264,6 +270,11 @@ impl Intelligence {
     /// The secrets that are configured.
     pub fn secrets(&self) -> Arc<Secrets> {
         Arc::clone(&self.sources.view().setup.secrets)
+    }
+
+    /// Where it is recorded what was thought and done, if anywhere.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
     }
 
     /// Tries each key with which a source is asked, on that source.

@@ -15,13 +15,19 @@ impl Intelligence {
     /// Follows `config`. Returns when it is published, as far as a snapshot tells of what changed.
     pub async fn take_over(&self, config: &Config) {
         let before = Arc::clone(&self.sources.view().setup);
-        if before.is_of(config) {
-            return;
+        if !before.is_of(config) {
+            self.put_in_place(config).await;
+            if !before.speaks_as(config) {
+                self.publisher.publish(Changed::Feeds).await;
+            }
         }
-        self.put_in_place(config).await;
-        if !before.speaks_as(config) {
-            self.publisher.publish(Changed::Feeds).await;
-        }
+        self.remember_as(config);
+    }
+
+    /// Goes on with the history's database as `config` has it, and with the secrets in force.
+    pub(super) fn remember_as(&self, config: &Config) {
+        self.history
+            .follow(config.history.as_ref(), &self.secrets());
     }
 
     pub(super) async fn put_in_place(&self, config: &Config) {

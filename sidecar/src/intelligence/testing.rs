@@ -19,6 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{DecisionError, Intelligence, NewDecision, Parts, Published};
 use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, Feed, FeedFormat, FeedRole, FeedSource, Say};
+use crate::history::History;
 use crate::http::HttpClient;
 use crate::secrets::Vault;
 use crate::store::embedded::EmbeddedStore;
@@ -109,6 +110,7 @@ impl Harness {
             metrics: Arc::clone(&metrics),
             http: HttpClient::new(),
             vault: Arc::new(Vault::in_memory()),
+            history: Arc::new(History::new(Arc::clone(&clock) as _, Arc::clone(&metrics))),
             shutdown: shutdown.clone(),
         };
         Self {

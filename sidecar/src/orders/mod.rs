@@ -20,6 +20,7 @@ pub use trail::{Act, Entry, Trail, kind_done, text_of};
 pub use undo::UndoError;
 
 use crate::api::listener::Peer;
+use crate::history::DecisionEvent;
 use crate::intelligence::{
     DecisionError, Given, Intelligence, ModeError, NewDecision, ReleaseError, Removal, Removed,
 };
@@ -88,6 +89,8 @@ impl Orders {
         let Some(decision) = given.pop() else {
             return Ok(None);
         };
+        self.record(operator, DecisionEvent::Replaced, &replaced);
+        self.record(operator, DecisionEvent::Gave, [&decision]);
         let act = Act::Gave {
             decision: Box::new(decision.clone()),
             replaced: replaced.into(),
@@ -103,6 +106,8 @@ impl Orders {
             let rest = new.split_off(new.len().min(STEP));
             match self.intelligence.give_decisions(new).await {
                 Ok(step) => {
+                    self.record(operator, DecisionEvent::Replaced, &step.replaced);
+                    self.record(operator, DecisionEvent::Gave, &step.given);
                     given.extend(step.given.iter().map(|decision| decision.id));
                     replaced.extend(step.replaced);
                 }
@@ -131,6 +136,7 @@ impl Orders {
     ) -> Result<Removed, DecisionError> {
         let removed = self.intelligence.remove_decisions(what).await?;
         if !removed.removed.is_empty() {
+            self.record(operator, DecisionEvent::TookBack, &removed.removed);
             let decisions = removed.removed.clone().into();
             self.trail.note(operator, Act::TookBack { decisions });
         }
@@ -172,6 +178,19 @@ impl Orders {
         let feed = feed.to_owned();
         self.trail.note(operator, Act::Released { feed });
         Ok(())
+    }
+
+    /// For the history: the trail keeps the newest orders alone.
+    fn record<'d>(
+        &self,
+        operator: &Operator,
+        event: DecisionEvent,
+        decisions: impl IntoIterator<Item = &'d Decision>,
+    ) {
+        for decision in decisions {
+            let history = self.intelligence.history();
+            history.note_decision(event, decision, operator);
+        }
     }
 
     fn note_if_in_force(&self, operator: &Operator, act: Act, outcome: &Result<(), ModeError>) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Act, Operator, Orders};
+use crate::history::DecisionEvent;
 use crate::intelligence::{DecisionError, Restored};
 
 #[derive(Debug, Error)]
@@ -27,6 +28,8 @@ impl Orders {
         };
         match self.intelligence.restore_decisions(given, taken).await {
             Ok(restored) => {
+                self.record(operator, DecisionEvent::TookBack, &restored.taken_back);
+                self.record(operator, DecisionEvent::Restored, &restored.restored);
                 self.trail.note(operator, Act::Undid { number });
                 Ok(restored)
             }

@@ -41,11 +41,11 @@ struct Row {
 struct Minutes(BTreeMap<u32, u64>);
 
 impl Book {
-    pub fn note(&mut self, report: RefusalReport, now: UnixSeconds) {
+    pub fn note(&mut self, report: &RefusalReport, now: UnixSeconds) {
         self.tidy(now);
         self.reported_at = Some(now);
         self.left_out.add(now, report.left_out);
-        for refused in report.clients {
+        for refused in &report.clients {
             self.add(refused, now);
         }
         if self.rows.len() > MOST {
@@ -80,7 +80,7 @@ impl Book {
         counts.iter().any(|count| *count > 0).then_some(counts)
     }
 
-    fn add(&mut self, refused: Refused, now: UnixSeconds) {
+    fn add(&mut self, refused: &Refused, now: UnixSeconds) {
         let before = |seconds: u32| UnixSeconds(now.0.saturating_sub(seconds));
         let (first, last) = (before(refused.first_s), before(refused.last_s));
         let key = Key {
@@ -98,7 +98,7 @@ impl Book {
         row.since = row.since.min(first);
         if last >= row.last {
             row.last = last;
-            row.reason = refused.reason;
+            row.reason.clone_from(&refused.reason);
             row.decision = refused.decision;
         }
         row.minutes.add(last, refused.count);

@@ -73,15 +73,15 @@ impl Refusals {
     }
 
     /// Takes a proxy's report: whole, or with its first fault not at all.
-    pub fn take(&self, body: &[u8]) -> Result<(), ReportError> {
+    pub fn take(&self, body: &[u8]) -> Result<RefusalReport, ReportError> {
         let report = RefusalReport::parse(body).inspect_err(|error| {
             if self.complaints.is_due() {
                 let problem = error.to_string();
                 tracing::warn!(problem, "a proxy's report of refusals cannot be used");
             }
         })?;
-        self.book().note(report, self.clock.now());
-        Ok(())
+        self.book().note(&report, self.clock.now());
+        Ok(report)
     }
 
     pub fn blocked(&self, most: usize) -> Blocked {

@@ -9,6 +9,7 @@ use crate::config::{Backend, Config, Listen, RedisConfig, RedisServer, SecretNam
 pub fn sections(before: &Config, now: &Config) -> Vec<&'static str> {
     let differs = [
         ("log", before.log != now.log),
+        ("history", before.history != now.history),
         ("policy", before.policy != now.policy),
         ("guard", before.guard != now.guard),
         ("budget", before.budget != now.budget),
@@ -105,6 +106,7 @@ mod tests {
         assert!(sections(&empty, &empty).is_empty());
         for (text, section) in [
             ("[log]\nlevel = \"warn\"", "log"),
+            ("[history]\nurl = \"postgres://p@db/history\"", "history"),
             ("[policy]\nsuspicious = 40", "policy"),
             ("[guard]\nmax_growth = 5", "guard"),
             ("[budget]\nreserve_percent = 5", "budget"),

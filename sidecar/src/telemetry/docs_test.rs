@@ -7,7 +7,7 @@ use reputation::UnixSeconds;
 
 use super::Metrics;
 use super::metrics::tests::{a_ban, off};
-use super::metrics::{CacheLayer, CacheResult};
+use super::metrics::{CacheLayer, CacheResult, HistoryLoss};
 use crate::patrol::CanaryState;
 use crate::store::{Concern, StoreHealth, StoreKind};
 
@@ -37,6 +37,10 @@ fn written() -> Metrics {
         fault: None,
         concerns: vec![Concern::ReadOnly],
     });
+    metrics.history_begins();
+    metrics.history_good(UnixSeconds(1));
+    metrics.history_written("verdict", 1);
+    metrics.history_dropped(HistoryLoss::Full, 1);
     metrics.config_loaded(UnixSeconds(1));
     metrics.secret_expiry("abuseipdb", 1);
     metrics.error_logged();

@@ -3,9 +3,9 @@
 use super::marker::Marker;
 
 /// The languages that blocks may have. `console` and `sh` are run, the others are checked where they can be.
-pub const LANGUAGES: [&str; 12] = [
-    "console", "sh", "toml", "yaml", "json", "http", "text", "promql", "nginx", "ini", "diff",
-    "mermaid",
+pub const LANGUAGES: [&str; 13] = [
+    "console", "sh", "toml", "yaml", "json", "http", "text", "promql", "sql", "nginx", "ini",
+    "diff", "mermaid",
 ];
 
 /// One fenced block.

@@ -3,6 +3,7 @@
 
 pub mod body;
 mod decisions;
+mod history;
 mod log_level;
 mod modes;
 
@@ -33,6 +34,7 @@ use crate::trials::Trials;
 
 pub use body::{NewDecisionBody, NewLevelBody, NewModeBody};
 pub use decisions::{Decisions, WIDE_REMEDY};
+
 pub use modes::Modes;
 
 pub struct Admin {
@@ -66,11 +68,12 @@ pub const OPENAPI: &str = include_str!("../openapi.json");
 /// How many blocked clients are shown unless `most` asks for more.
 const SHOWN: usize = 100;
 /// Below `/v1/`; each is the metric's label too.
-const RESOURCES: [&str; 10] = [
+const RESOURCES: [&str; 11] = [
     "decisions",
     "mode",
     "check",
     "explain",
+    "history",
     "feeds",
     "providers",
     "secrets",
@@ -111,6 +114,10 @@ impl Admin {
             ("blocked", "") => {
                 only(request.method(), Method::GET, "GET")?;
                 self.blocked(request.uri().query())
+            }
+            ("history", address) => {
+                only(request.method(), Method::GET, "GET")?;
+                history::show(self.intelligence.history(), address, request.uri().query()).await
             }
             ("feeds", rest) => feeds(desk, request.method(), rest).await,
             (resource, rest) => {

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::Validator;
+use reputation::UnixSeconds;
 
 use super::*;
 use crate::api::admin::OPENAPI;
+use crate::history::{AddressHistory, Cursor, Event, PastDecision, PastVerdict, Refusals, Totals};
 use crate::intelligence::FeedStatus;
 
 const GUIDE: &str = include_str!("../../../../docs/sidecar.md");
@@ -97,6 +99,73 @@ fn the_document_and_the_guide_name_the_same_requests() {
     assert_eq!(guide, documented());
 }
 
+/// With everything in it, as no database is needed for.
+fn a_history() -> Value {
+    let at = UnixSeconds(1_795_000_000);
+    let verdict = PastVerdict {
+        at,
+        address: "203.0.113.7".to_owned(),
+        scope: "203.0.113.7/32".to_owned(),
+        action: "tag".to_owned(),
+        band: "suspicious".to_owned(),
+        score: 60,
+        reason: "ipsum".to_owned(),
+        decision: Some("0d8a70cfa95060ac".to_owned()),
+        answered: 1,
+        asked: 2,
+        sources: json!([{"source": "ipsum", "family": "ipsum", "score": 60, "weight": 0.5}]),
+    };
+    let decision = PastDecision {
+        at,
+        event: "gave".to_owned(),
+        decision: "0d8a70cfa95060ac".to_owned(),
+        prefix: "203.0.113.0/24".to_owned(),
+        r#type: "ban".to_owned(),
+        origin: "operator".to_owned(),
+        reason: "scanner".to_owned(),
+        author: "ada".to_owned(),
+        expires: Some(at),
+        operator: "ada".to_owned(),
+        way: "console".to_owned(),
+    };
+    json!(AddressHistory {
+        address: "203.0.113.7".parse().unwrap(),
+        since: at,
+        totals: Totals::default(),
+        span_s: 3600,
+        refusals: vec![Refusals {
+            from: at,
+            action: "deny".to_owned(),
+            mode: "enforce".to_owned(),
+            requests: 1,
+            reason: "ipsum".to_owned(),
+        }],
+        events: vec![Event::Verdict(verdict), Event::Decision(decision)],
+        next: Some(Cursor { at, id: 7 }),
+    })
+}
+
+#[tokio::test]
+async fn without_a_database_the_history_is_refused_with_the_reason() {
+    let sidecar = Running::start().await;
+    let asked = sidecar.refused(Method::GET, "/v1/history/203.0.113.7", b"");
+    let (title, detail) = asked.await;
+    assert_eq!(title, "There is no history to be read");
+    assert!(detail.contains("history.url"), "{detail}");
+    for (query, fault) in [
+        ("since=soon", "since must be a duration"),
+        ("limit=1001", "limit must be from 1 to 1000"),
+        ("before=x", "before must be what next was"),
+    ] {
+        let path = format!("/v1/history/203.0.113.7?{query}");
+        let (_, detail) = sidecar.refused(Method::GET, &path, b"").await;
+        assert!(detail.contains(fault), "{detail}");
+    }
+    let (title, _) = sidecar.refused(Method::GET, "/v1/history/x", b"").await;
+    assert_eq!(title, "Not an address");
+    sidecar.stop().await;
+}
+
 #[tokio::test]
 async fn real_answers_fit_the_schemas() {
     let sidecar = Running::start().await;
@@ -143,6 +212,7 @@ async fn real_answers_fit_the_schemas() {
     ] {
         answers.push((schema, document(&sidecar.edge(path).await)));
     }
+    answers.push(("History", a_history()));
     let removal = "/v1/decisions?cidr=203.0.113.7&type=ban";
     answers.push((
         "Removed",

@@ -51,8 +51,8 @@ fn every_fault_of_a_value_says_where_it_is_and_what_to_write() {
         ),
         ("[store]\npath = \"\"", "`store.path` at line 2: is empty"),
         (
-            "[history]\nurl = \"postgres://\"",
-            "`history` at line 1: history is not available in this version: remove the section",
+            "[history]\nurl = \"postgres://portcullis:word@db/history\"",
+            "`history.url` at line 2: has a password in it: keep it as a secret and write password = \"secret:NAME\"",
         ),
         (
             "[policy]\nmalicious = 101",

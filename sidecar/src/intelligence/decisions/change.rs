@@ -50,10 +50,10 @@ pub struct Given {
 }
 
 /// What came of putting things back as they were.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    pub taken_back: usize,
-    pub restored: usize,
+    pub taken_back: Vec<Decision>,
+    pub restored: Vec<Decision>,
     /// Lapsed by now, or decided anew by somebody.
     pub left: usize,
 }

@@ -33,6 +33,11 @@ pub struct Families {
     pub canary_state: Family<StateLabels, Gauge>,
     pub store_up: Gauge,
     pub store_concern: Family<ConcernLabels, Gauge>,
+    pub history_up: Family<NoLabels, Gauge>,
+    pub history_last_success: Family<NoLabels, Gauge>,
+    pub history_queue: Family<NoLabels, Gauge>,
+    pub history_written: Family<HistoryWrittenLabels, Counter>,
+    pub history_dropped: Family<HistoryLossLabels, Counter>,
     pub config_reload_successful: Gauge,
     pub config_reload_time: Gauge,
     pub secret_expiry: Family<SecretLabels, Gauge>,
@@ -122,6 +127,16 @@ pub struct ConcernLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HistoryWrittenLabels {
+    pub kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HistoryLossLabels {
+    pub cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SecretLabels {
     pub secret: String,
 }
@@ -161,6 +176,7 @@ impl Families {
         let max_age = "From which age on a database is out of date";
         let not_taken = "Database files that were not taken";
         let canary_time = "When the canary was last refused at the edge, or noted there";
+        let history_time = "When the history's database last took or answered something";
         let reload = "Whether the configuration last read was good";
         let reload_time = "When a good configuration was last read";
         let expiry = "When a secret expires, or should be replaced for its age";
@@ -195,6 +211,15 @@ impl Families {
             canary_state: add(r, "canary_state", "What became of the last canary"),
             store_up: add(r, "store_up", "Whether the store works"),
             store_concern: add(r, "store_concern", "What may cost decisions"),
+            history_up: add(
+                r,
+                "history_up",
+                "Whether the history's database takes what is recorded",
+            ),
+            history_last_success: seconds(r, "history_last_success_timestamp", history_time),
+            history_queue: add(r, "history_queue", "Entries that wait to be recorded"),
+            history_written: add(r, "history_written", "Entries that were recorded"),
+            history_dropped: add(r, "history_dropped", "Entries that were lost, and why"),
             config_reload_successful: add(r, "config_last_reload_successful", reload),
             config_reload_time: seconds(r, "config_last_reload_timestamp", reload_time),
             secret_expiry: seconds(r, "secret_expiry_timestamp", expiry),

@@ -3,6 +3,7 @@
 mod canary;
 mod families;
 mod feeds;
+mod history;
 mod neighbours;
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use reputation::mode::ModeOverride;
-use reputation::{Action, Decision, DecisionKind, UnixSeconds};
+use reputation::{Action, Decision, UnixSeconds};
 
 use crate::intelligence::words::{self, Strength};
 use crate::patrol::CanaryState;
@@ -36,6 +37,7 @@ pub struct Metrics {
     askers: Askers,
 }
 
+pub use history::HistoryLoss;
 use neighbours::Askers;
 pub use neighbours::{Asker, AskersSeen};
 
@@ -232,7 +234,7 @@ impl Metrics {
         for decision in decisions {
             let labels = DecisionLabels {
                 origin: String::from(decision.origin.clone()),
-                r#type: kind_name(decision.kind),
+                r#type: decision.kind.name(),
             };
             *counts.entry(labels).or_default() += 1;
         }
@@ -244,7 +246,7 @@ impl Metrics {
         let count = |((source, strength), count): (&(Arc<str>, Strength), &usize)| {
             let labels = DecisionLabels {
                 origin: source.to_string(),
-                r#type: kind_name(strength.kind()),
+                r#type: strength.kind().name(),
             };
             (labels, i64::try_from(*count).unwrap_or(i64::MAX))
         };
@@ -375,14 +377,6 @@ impl CacheResult {
             Self::Stale => "stale",
             Self::Miss => "miss",
         }
-    }
-}
-
-fn kind_name(kind: DecisionKind) -> &'static str {
-    match kind {
-        DecisionKind::Ban => "ban",
-        DecisionKind::Throttle => "throttle",
-        DecisionKind::Allow => "allow",
     }
 }
 

@@ -1,3 +1,4 @@
+use reputation::DecisionKind;
 use reputation::decision::Origin;
 use reputation::mode::Mode;
 

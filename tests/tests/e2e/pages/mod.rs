@@ -15,7 +15,7 @@ use world::World;
 pub use world::edge_with;
 
 /// What is repeated until it shows what it shall: it only looks, and what was ordered takes its time.
-const LOOKS: [&str; 9] = [
+const LOOKS: [&str; 10] = [
     "curl -",
     "curl h",
     "grep ",
@@ -23,6 +23,7 @@ const LOOKS: [&str; 9] = [
     "portcullis feeds",
     "portcullis check ",
     "portcullis decisions",
+    "portcullis history",
     "portcullis providers",
     "portcullis secrets",
 ];

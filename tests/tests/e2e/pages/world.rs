@@ -11,7 +11,7 @@ use kit::config::{EdgeConfig, insert};
 use kit::envoy::EnvoyBuilder;
 use kit::pages::Page;
 use kit::sidecar::SidecarBuilder;
-use kit::{CrowdSec, Redis, Sentry, Shell, Sidecar, eventually_async, parts};
+use kit::{CrowdSec, Postgres, Redis, Sentry, Shell, Sidecar, eventually_async, parts};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -28,6 +28,7 @@ pub struct World {
     pub edge: Edge,
     folder: TempDir,
     redis: Redis,
+    postgres: Postgres,
     _abuseipdb: AbuseIpDb,
     _sentry: Sentry,
     crowdsec: OnceLock<CrowdSec>,
@@ -51,8 +52,10 @@ impl World {
             .user("portcullis", &redis_rules())
             .password(ADMINISTRATOR);
         let redis = redis.start().await.unwrap();
+        let postgres = Postgres::start().await.unwrap();
         let sentry = Sentry::start().await.unwrap();
-        let sidecar = sidecar(&redis, &abuseipdb, &secrets).env("SENTRY_DSN", &sentry.dsn());
+        let sidecar = sidecar(&redis, &abuseipdb, &secrets).toml(&postgres.toml());
+        let sidecar = sidecar.env("SENTRY_DSN", &sentry.dsn());
         let edge = edge_with(sidecar, name_a_page).await;
         let config = watched(&edge);
         edge.sidecar.rewrite(&config).unwrap();
@@ -62,6 +65,7 @@ impl World {
             edge,
             folder,
             redis,
+            postgres,
             _abuseipdb: abuseipdb,
             _sentry: sentry,
             crowdsec: OnceLock::new(),
@@ -117,6 +121,10 @@ impl World {
         let here = |place: &str| self.folder.path().join(place).display().to_string();
         desk.places.extend([
             ("/run/secrets".to_owned(), here("secrets")),
+            (
+                "postgres://127.0.0.1:5432".to_owned(),
+                format!("postgres://{}", self.postgres.address()),
+            ),
             (
                 "redis://127.0.0.1:6379".to_owned(),
                 format!("redis://{}", self.redis.address()),

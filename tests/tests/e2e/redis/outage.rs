@@ -1,80 +1,26 @@
 //! Redis full, stopped, killed and back: nobody's request fails or waits for it, and words are taken
 //! again once it works.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kit::abuseipdb::{AbuseIpDb, KEY};
 use kit::child::Signal;
 use kit::redis::Reply;
-use kit::{Connection, Redis, Relay, Request, Sidecar, eventually_async};
-use serde_json::json;
-use tokio::task::JoinHandle;
+use kit::{Redis, Relay, Request, Sidecar, eventually_async};
 
 use super::{durable, look_up, refused, sidecar_on, until_concern, until_done, until_store_is};
 use crate::common::{CANARY, Edge, LIMIT, sidecar_that_blocks, until_status};
+use crate::strangers::{self, Load, SLACK};
 
 const BANNED: &str = "203.0.113.5";
 const OTHER: &str = "203.0.113.6";
-/// How long a request waits for an unknown client's verdict.
-const HOLD: Duration = Duration::from_millis(200);
-/// What a busy machine adds.
-const SLACK: Duration = Duration::from_millis(400);
-
-/// Requests of strangers, each held for a verdict, until it is told to end.
-struct Load {
-    task: JoinHandle<Vec<(u16, Duration)>>,
-    end: tokio::sync::watch::Sender<bool>,
-}
-
-impl Load {
-    fn on(edge: SocketAddr) -> Self {
-        let (end, mut ended) = tokio::sync::watch::channel(false);
-        let task = tokio::spawn(async move {
-            let mut answers = Vec::new();
-            let mut connection = Connection::open(edge).await.unwrap();
-            for host in 0_u32.. {
-                let client = format!("11.{}.{}.{}", host >> 16, (host >> 8) & 255, host & 255);
-                let begun = Instant::now();
-                let request = Request::get("/").from_client(&client);
-                let answer = connection.send(&request).await.unwrap();
-                answers.push((answer.status, begun.elapsed()));
-                let pause = Duration::from_millis(5);
-                if tokio::time::timeout(pause, ended.changed()).await.is_ok() {
-                    break;
-                }
-            }
-            answers
-        });
-        Self { task, end }
-    }
-
-    /// All were served, and none waited longer than it may.
-    async fn was_served(self) {
-        self.end.send_replace(true);
-        let answers = self.task.await.unwrap();
-        assert!(!answers.is_empty());
-        let failed: Vec<_> = answers
-            .iter()
-            .filter(|(status, _)| *status != 200)
-            .collect();
-        assert!(failed.is_empty(), "{failed:?}");
-        let slowest = answers.iter().map(|(_, taken)| *taken).max().unwrap();
-        assert!(
-            slowest < HOLD + SLACK,
-            "the slowest of {} took {slowest:?}",
-            answers.len()
-        );
-    }
-}
 
 /// An edge that holds strangers, and whose sidecar may ask a provider about them.
 async fn edge(redis: &Redis, abuseipdb: &AbuseIpDb) -> Edge {
     let sidecar = sidecar_on(redis)
         .toml(&abuseipdb.toml())
         .env("ABUSEIPDB_KEY", KEY);
-    let hold = json!({"unknown": "hold", "hold_ms": 200});
-    let edge = Edge::start_with(sidecar, |envoy| envoy.plugin(hold).unwrap()).await;
+    let edge = Edge::start_with(sidecar, |envoy| envoy.plugin(strangers::held()).unwrap()).await;
     edge.cli(&["ban", BANNED]).await;
     assert!(until_status(&edge.envoy, BANNED, 403).await);
     edge
