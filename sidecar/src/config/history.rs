@@ -283,7 +283,7 @@ mod tests {
             ),
             (
                 "url = \"postgres://p@db/h\"\nretain = \"1d\"",
-                "did you mean retention?",
+                "is not a key here",
             ),
         ] {
             let faults = parsed(lines).unwrap_err();
