@@ -14,9 +14,11 @@ use crate::error::KitError;
 /// The number of nobody and its group on Debian.
 const NOBODY: u32 = 65_534;
 
-/// Loses everything with the machine, and is the faster for it.
+/// Loses everything with the machine, and is the faster for it. What memory it shares lies in its folder: a server
+/// that a test kills would leave it behind on the machine.
 const SETTINGS: &str = "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n\
-    full_page_writes = off\nmax_connections = 40\nshared_buffers = 16MB\nmax_wal_size = 256MB\njit = off\n";
+    full_page_writes = off\nmax_connections = 40\nshared_buffers = 16MB\nmax_wal_size = 256MB\njit = off\n\
+    dynamic_shared_memory_type = mmap\n";
 
 /// A folder with the files of an empty cluster in `data`, to which everybody on this machine has access.
 pub fn fresh(binaries: &Path) -> Result<TempDir, KitError> {
